@@ -73,14 +73,14 @@ def command(
             _answer(health, metrics, supervisor.liveness, supervisor.readiness, directory)
             return Status(supervisor.run())
     from rxhub.worker import control
-    from rxhub.worker.worker import Worker
+    from rxhub.worker.worker import WorkerProcess
 
     if metrics is not None or METRICS_VARIABLE in os.environ:
         # Before the modules create hubs.
         from rxhub.telemetry.metrics import enable
 
         enable()
-    worker = Worker(modules, grace, on_loaded=_log)
+    worker = WorkerProcess(modules, grace, on_loaded=_log)
     _answer(health, metrics, worker.liveness, worker.readiness)
     control.connect(worker.stop, worker.readiness)
     worker.run()
@@ -97,7 +97,7 @@ def _answer(
     """Answer probes and Prometheus until the end of the process, where addresses are given."""
     if health is None and metrics is None:
         return
-    from rxhub.worker.endpoint import Endpoint, Routes, metrics_route, parse_address, probe_routes
+    from rxhub.worker.endpoint import HttpEndpoint, Routes, metrics_route, parse_address, probe_routes
 
     routes: dict[tuple[str, int], Routes] = {}
     for name, text, found in (
@@ -112,7 +112,7 @@ def _answer(
             raise typer.BadParameter(str(error), param_hint=name) from None
         routes[address] = {**routes.get(address, {}), **found()}
     for address, answers in routes.items():
-        Endpoint(*address, answers)
+        HttpEndpoint(*address, answers)
 
 
 def _log() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rxhub.display.page import MAX_ROWS, Page, Part, remark, table, tree
 from rxhub.display.renderers import user_of
-from rxhub.exploration import Events, Keys, MatchCounts, Topics
+from rxhub.exploration import Events, Keys, MatchCounts, TopicCounts
 from rxhub.exploration.keys import key_row
 from rxhub.redaction.preview import preview_line
 from rxhub.text.displayable import render
@@ -30,7 +30,7 @@ def _events_page(events: Events) -> Page:
 
 
 @render.register
-def _topics_page(topics: Topics) -> Page:
+def _topics_page(topics: TopicCounts) -> Page:
     largest = max(topics.values(), default=1)
     rows = [(f"{count:,}", topic, "▇" * round(_BAR_WIDTH * count / largest)) for topic, count in topics.items()]
     part = table(("events", "topic", ""), rows, total=len(rows), numbers=("events",)) if rows else remark("no events")

@@ -4,7 +4,7 @@
 """
 
 from rxhub.exploration.compression import UnreadableInput
-from rxhub.exploration.events import Events, InvalidItem, Topics, read_events, sample_events
+from rxhub.exploration.events import Events, InvalidItem, TopicCounts, read_events, sample_events
 from rxhub.exploration.frames import Frames
 from rxhub.exploration.keys import Key, Keys
 from rxhub.exploration.writing import write_events
@@ -17,7 +17,7 @@ __all__ = [
     "Key",
     "Keys",
     "MatchCounts",
-    "Topics",
+    "TopicCounts",
     "UnreadableInput",
     "read_events",
     "sample_events",

@@ -28,7 +28,7 @@ from rxhub.expression.parser import as_tree
 from rxhub.rx.awaitable import Composed
 from rxhub.text.displayable import Displayable
 
-__all__ = ["Events", "InvalidItem", "Topics", "read_events", "sample_events"]
+__all__ = ["Events", "InvalidItem", "TopicCounts", "read_events", "sample_events"]
 
 MAX_KEPT = 10
 """Of the invalid items of one reading, the first ones are kept and logged."""
@@ -51,7 +51,7 @@ class InvalidItem(NamedTuple):
     fault: str
 
 
-class Topics(Counter[str], Displayable):
+class TopicCounts(Counter[str], Displayable):
     """The number of events of each topic, the most frequent first."""
 
     def __repr__(self) -> str:
@@ -199,9 +199,9 @@ class Events(Displayable, Frames, Iterable[Event]):
         """The first events, in memory."""
         return Events(_ItemReading(self._first(count)))
 
-    def topics(self) -> Topics:
+    def topics(self) -> TopicCounts:
         """The number of events of each topic."""
-        return Topics(dict(Counter(event.topic for event in self).most_common()))
+        return TopicCounts(dict(Counter(event.topic for event in self).most_common()))
 
     def keys(self) -> Keys:
         """The dotted keys of the events: how often each occurs, with values of which types, and examples."""
@@ -269,7 +269,8 @@ def read_events(
 ) -> Events:
     """Read events from a file, a URL or an iterable.
 
-    A file contains JSON lines or an array, plain or compressed with gzip or Zstandard; its content tells the format.
+    A file contains JSON lines, an array, or one object on several lines, plain or compressed with gzip or Zstandard.
+    Its content tells the format.
     The output of `rxhub replay`, also with positions, is such a file. CloudEvents become events with their type as the
     topic, and their attributes in `source.cloudevent`.
 

@@ -39,7 +39,7 @@ class MatchCounts(Displayable):
     ) -> None:
         tree = as_tree(expression, dialect)
         self.seen = 0
-        self._parts: list[_Part] = []
+        self._parts: list[_CountedPart] = []
         self._unmet = Unmet(tree)
         self._omitted = _collect(tree, 0, self._parts)
         for event in events:
@@ -74,7 +74,7 @@ class MatchCounts(Displayable):
         return self._repr_mimebundle_()["text/plain"]
 
 
-class _Part:
+class _CountedPart:
     __slots__ = ("count", "level", "matches", "text")
 
     def __init__(self, node: Expression, level: int) -> None:
@@ -84,12 +84,12 @@ class _Part:
         self.text = describe_node(node)
 
 
-def _collect(root: Expression, level: int, parts: list[_Part]) -> int:
+def _collect(root: Expression, level: int, parts: list[_CountedPart]) -> int:
     """Add the first parts of a tree; return the number of nodes beside them that are left out."""
     waiting = [(level, root)]
     while waiting and len(parts) < _MAX_PARTS:
         level, node = waiting.pop()
-        parts.append(_Part(node, level))
+        parts.append(_CountedPart(node, level))
         match node:
             case And(children) | Or(children):
                 waiting += [(level + 1, child) for child in reversed(children)]

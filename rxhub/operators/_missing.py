@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 
-from rxhub.operators._expiry import Expiry
+from rxhub.operators._expiring_keys import ExpiringKeys
 from rxhub.operators._serial_output import Key, SerialOutput, check_positive, key_function
 from rxhub.rx.awaitable import Awaitable
 
@@ -76,7 +76,7 @@ def missing(
                 if is_completed and not values:
                     output.complete()
 
-            waiting: Expiry[int] = Expiry(output, timeout, expire)
+            waiting: ExpiringKeys[int] = ExpiringKeys(output, timeout, expire)
 
             def on_next(value: T) -> None:
                 own = key_of(value)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from reactivex import Observable, abc
 
-from rxhub.operators._expiry import Expiry
+from rxhub.operators._expiring_keys import ExpiringKeys
 from rxhub.operators._serial_output import Key, SerialOutput, check_positive, key_function
 from rxhub.rx.awaitable import Awaitable
 
@@ -59,7 +59,7 @@ def sessions(
                 stored -= len(session)
                 output.emit(session)
 
-            open_sessions: Expiry[Hashable] = Expiry(output, gap, end)
+            open_sessions: ExpiringKeys[Hashable] = ExpiringKeys(output, gap, end)
 
             def on_next(value: T) -> None:
                 nonlocal stored

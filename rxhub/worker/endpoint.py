@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rxhub.errors import RxHubError
 from rxhub.telemetry.probes import LIVENESS_PATH, READINESS_PATH, Readiness
 
-__all__ = ["Endpoint", "EndpointError", "Response", "Routes", "metrics_route", "parse_address", "probe_routes"]
+__all__ = ["EndpointError", "HttpEndpoint", "Response", "Routes", "metrics_route", "parse_address", "probe_routes"]
 
 METRICS_PATH = "/metrics"
 _REQUEST_TIMEOUT_S = 5.0
@@ -59,12 +59,12 @@ def _answer(readiness: Readiness) -> Response:
     return Response(json.dumps(readiness.to_json()).encode() + b"\n", status=readiness.http_status)
 
 
-class Endpoint:
+class HttpEndpoint:
     """Answers GET requests until it is closed. Raises EndpointError if the address cannot be used."""
 
     def __init__(self, host: str, port: int, routes: Routes) -> None:
         try:
-            self._server = _Server(host, port, routes)
+            self._server = _HttpServer(host, port, routes)
         except OSError as error:
             raise EndpointError(
                 f"Could not listen on port {port} of {host}: {error.strerror or error}. Choose another port."
@@ -81,7 +81,7 @@ class Endpoint:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _HttpServer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, routes: Routes) -> None:
         self.routes = routes
         self.address_family = AF_INET6 if ":" in host else AF_INET
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        assert isinstance(self.server, _Server)
+        assert isinstance(self.server, _HttpServer)
         route = self.server.routes.get(self.path.partition("?")[0])
         response = Response(b'{"status": "not found"}\n', status=404) if route is None else route()
         self.send_response(response.status)

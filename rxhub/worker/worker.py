@@ -21,7 +21,7 @@ from rxhub.transport.io_thread import io_loop
 from rxhub.worker.loading import NamedHub, load
 from rxhub.worker.readiness import liveness, readiness
 
-__all__ = ["EXIT_MARGIN_S", "Worker"]
+__all__ = ["EXIT_MARGIN_S", "WorkerProcess"]
 
 EXIT_MARGIN_S = 4.0
 """The process ends at most so many seconds after the grace period: Kubernetes kills it 30 s after SIGTERM."""
@@ -38,7 +38,7 @@ _INTERRUPTED = 130
 logger = logging.getLogger("rxhub.worker")
 
 
-class Worker:
+class WorkerProcess:
     """Serves the hubs of modules in this process until a signal, `stop()`, or an error.
 
     Handlers and callbacks run in daemon threads, so those that do not end cannot prevent the exit. `run` is for a

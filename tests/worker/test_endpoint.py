@@ -8,13 +8,13 @@ from socket import create_connection
 import pytest
 
 from rxhub.telemetry.probes import Check, Readiness
-from rxhub.worker.endpoint import Endpoint, EndpointError, parse_address, probe_routes
+from rxhub.worker.endpoint import EndpointError, HttpEndpoint, parse_address, probe_routes
 from tests.worker.programs import probe
 
 
 def test_it_answers_probes() -> None:
     routes = probe_routes(Readiness, lambda: Readiness((Check("connected", "no server answers"),)))
-    with closing(Endpoint("127.0.0.1", 0, routes)) as endpoint:
+    with closing(HttpEndpoint("127.0.0.1", 0, routes)) as endpoint:
         assert probe(endpoint.port, "/healthz?x=1") == (200, {"status": "ok"})
         status, body = probe(endpoint.port, "/readyz")
         assert (status, body["reason"]) == (503, "connected: no server answers")
@@ -22,7 +22,7 @@ def test_it_answers_probes() -> None:
 
 
 def test_silent_and_malformed_clients_do_not_disturb_others(capfd: pytest.CaptureFixture[str]) -> None:
-    with closing(Endpoint("127.0.0.1", 0, probe_routes(Readiness, Readiness))) as endpoint:
+    with closing(HttpEndpoint("127.0.0.1", 0, probe_routes(Readiness, Readiness))) as endpoint:
         with create_connection(("127.0.0.1", endpoint.port)), create_connection(("127.0.0.1", endpoint.port)) as bad:
             bad.sendall(b"\xff\n\n")
             assert probe(endpoint.port, "/healthz")[0] == 200
@@ -30,9 +30,9 @@ def test_silent_and_malformed_clients_do_not_disturb_others(capfd: pytest.Captur
 
 
 def test_a_used_port_is_an_error_with_a_remedy() -> None:
-    with closing(Endpoint("127.0.0.1", 0, {})) as endpoint:
+    with closing(HttpEndpoint("127.0.0.1", 0, {})) as endpoint:
         with pytest.raises(EndpointError, match=rf"port {endpoint.port} of 127\.0\.0\.1: .* Choose another port"):
-            Endpoint("127.0.0.1", endpoint.port, {})
+            HttpEndpoint("127.0.0.1", endpoint.port, {})
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 
 from rxhub.operators._serial_output import SerialOutput
 
-__all__ = ["Expiry"]
+__all__ = ["ExpiringKeys"]
 
 K = TypeVar("K")
 
 
-class Expiry(Generic[K]):
+class ExpiringKeys(Generic[K]):
     """Keys in the order in which they expire. Its methods are called under the lock of `output`.
 
     Args:
