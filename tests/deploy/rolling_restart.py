@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rxhub import EventHub
 from rxhub.testing import Nats
 from tests.compat.ftrack.judged import OURS, THEIRS
-from tests.deploy.services import TLS, Services, services
+from tests.deploy.services import TLS, Services, scraped, services
 from tests.stored import stored
 from tests.threads import until
 
@@ -160,7 +160,7 @@ class Publisher:
 
 @contextmanager
 def started(fast: bool = False) -> Iterator[Services]:
-    """All services, ready; with `fast`, NATS nodes stop without their grace period."""
+    """All services, ready; with `fast`, as in `services`."""
     with services(HANDLERS, fast=fast) as stack:
         stack.start(*_NATS)
         stack.start("rxhub-1", "rxhub-2")
@@ -213,8 +213,8 @@ def restart_under_load(
             stack.start(name)
             tell(f"{name}: stopped after {stopped - began:.1f} s, ready after {monotonic() - stopped:.1f} s")
             let_publish()
-            for server in ("rxhub-1", "rxhub-2"):
-                assert any(text_string_to_metric_families(stack.ask(server, "/metrics")))
+            for server, port in scraped():
+                assert any(text_string_to_metric_families(stack.ask(server, "/metrics", port)))
                 scrapes += 1
         for client in clients:
             client.stop()

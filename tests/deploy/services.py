@@ -30,7 +30,7 @@ from rxhub.embedded.server import command_bound_to_parent
 from rxhub.server import UsersFile
 from tests.cli.terminal import COMMAND
 
-__all__ = ["DEPLOY", "ROOT", "TLS", "Service", "Services", "adapted", "program", "services", "trusting"]
+__all__ = ["DEPLOY", "ROOT", "TLS", "Service", "Services", "adapted", "program", "scraped", "services", "trusting"]
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -57,7 +57,8 @@ http {{
 def program(name: str) -> str:
     """The path of a program; Debian has servers in a directory that not every PATH contains."""
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    assert path is not None, f"These tests need {name}: apt-get install {name}"
+    package = {"promtool": "prometheus", "systemd-analyze": "systemd"}.get(name, name)
+    assert path is not None, f"These tests need {name}: apt-get install {package}"
     return path
 
 
@@ -67,6 +68,13 @@ def adapted(text: str, replacements: dict[str, str]) -> str:
         assert old in text, f"{old!r} is not in the configuration"
         text = text.replace(old, new)
     return text
+
+
+def scraped() -> list[tuple[str, int]]:
+    """The services that Prometheus scrapes, and their ports."""
+    jobs = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [target for job in jobs for static in job["static_configs"] for target in static["targets"]]
+    return [(name, int(port)) for name, port in (target.split(":") for target in targets)]
 
 
 class Service:
@@ -203,10 +211,10 @@ class Services:
         """How many clients are connected to a server."""
         return int(re.search(r'"connections": ?(\d+)', self.ask(name, "/stats")).group(1))  # type: ignore[union-attr]
 
-    def ask(self, name: str, path: str) -> str:
-        """What a server answers to Prometheus, without the proxy."""
+    def ask(self, name: str, path: str, port: int = 8765) -> str:
+        """What a service answers to Prometheus, without the proxy."""
         credentials = b64encode(f"prometheus:{self.metrics_key}".encode()).decode()
-        url = f"http://{self.address(name, 8765)}{path}"
+        url = f"http://{self.address(name, port)}{path}"
         request = urllib.request.Request(url, headers={"Authorization": f"Basic {credentials}"})
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.read().decode()
@@ -236,7 +244,8 @@ class Services:
             assert self._handlers is not None
             (folder / "handlers.py").write_text(self._handlers.read_text())
             port = self._ports[name, 8766]
-            arguments = adapted("\n".join(command), {"--health=0.0.0.0:8766": f"--health={port}"}).split("\n")
+            changes = {f"{option}=0.0.0.0:8766": f"{option}={port}" for option in ("--health", "--metrics")}
+            arguments = adapted("\n".join(command), changes).split("\n")
             definition["environment"]["PYTHONPATH"] = str(ROOT)
             return Service(name, definition, [*COMMAND, *arguments], port, self._health_check(definition, name, 8766))
         assert kind == "proxy"
@@ -253,6 +262,8 @@ class Services:
             "/etc/nginx/tls/events.key": str(TLS),
             **{f"rxhub-{n}:8765": self.address(f"rxhub-{n}", 8765) for n in (1, 2)},
         }
+        if self._fast:
+            changes |= {"fail_timeout=5s": "fail_timeout=1s"}
         (folder / "rxhub.conf").write_text(adapted((DEPLOY / "nginx.conf").read_text(), changes))
 
     def _nats(self, name: str, definition: dict[str, Any], command: list[str], folder: Path) -> Service:
@@ -298,7 +309,8 @@ def services(handlers: Path | None = None, fast: bool = False) -> Generator[Serv
 
     Args:
         handlers: the module of the workers.
-        fast: a NATS node that stops disconnects its clients at once, not after five seconds.
+        fast: a NATS node that stops disconnects its clients at once, and nginx skips a failed server for one second;
+            both take five seconds otherwise.
     """
     with TemporaryDirectory(prefix="rxhub-deploy-") as folder:
         made = Services(Path(folder), handlers, fast)

@@ -14,7 +14,7 @@ import yaml
 
 from rxhub.embedded.binary import find
 from tests.cli.terminal import rxhub
-from tests.deploy.services import DEPLOY, ROOT, TLS, adapted, program
+from tests.deploy.services import DEPLOY, ROOT, TLS, adapted, program, scraped
 
 _UNITS: Final = sorted(path.name for path in DEPLOY.glob("systemd/*.service"))
 _MANIFESTS: Final = sorted(path.name for path in DEPLOY.glob("kubernetes/*.yaml"))
@@ -95,6 +95,45 @@ def test_compose_services_refer_to_what_exists() -> None:
     assert published == {"proxy": ["443:443"], "prometheus": ["127.0.0.1:9090:9090"]}
 
 
+def test_prometheus_scrapes_each_server_and_worker_where_it_serves_metrics() -> None:
+    served: set[tuple[str, int]] = set()
+    for name, service in _COMPOSE["services"].items():
+        match service.get("command", []):
+            case ["serve", *_]:
+                served.add((name, 8765))
+            case ["work", *options]:
+                served |= {(name, int(each.rpartition(":")[2])) for each in options if each.startswith("--metrics=")}
+    assert set(scraped()) == served and len(served) == 4
+    mounted = _COMPOSE["services"]["prometheus"]["volumes"]
+    for rules in yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["rule_files"]:
+        assert f"./{rules}:/etc/prometheus/{rules}:ro" in mounted
+
+
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+    key = tmp_path / "metrics.key"
+    key.write_text("k1")
+    configuration = tmp_path / "prometheus.yml"
+    changes = {"/etc/prometheus/metrics.key": str(key), "alerts.yml": str(DEPLOY / "alerts.yml")}
+    configuration.write_text(adapted((DEPLOY / "prometheus.yml").read_text(), changes))
+    checked = _run(program("promtool"), "check", "config", str(configuration))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_workers_have_the_same_port_everywhere() -> None:
+    workers = [
+        *(" ".join(_COMPOSE["services"][name]["command"]) for name in ("worker-1", "worker-2")),
+        (DEPLOY / "kubernetes/workers.yaml").read_text(),
+        (DEPLOY / "systemd/rxhub-worker.service").read_text(),
+    ]
+    for text in workers:
+        assert re.findall(r"--(health|metrics)[= ](?:0\.0\.0\.0:)?(\d+)", text) == [
+            ("health", "8766"),
+            ("metrics", "8766"),
+        ]
+    exposed = re.findall(r"(?m)^EXPOSE (.*)$", (DEPLOY / "Dockerfile").read_text())
+    assert exposed == ["8765 8766"]
+
+
 def test_commands_of_rxhub_are_valid() -> None:
     """Each option of `rxhub` in a unit, a manifest or the compose file is in the help of its command."""
     commands = [
@@ -140,6 +179,9 @@ def test_the_image_runs_as_a_user_without_privileges_and_contains_only_the_packa
     assert re.findall(r"(?m)^USER (\S+)", final) == ["10001:10001"]
     assert "COPY --from=build /opt/rxhub /opt/rxhub" in final and "pip install" not in final
     assert not re.search(r"(?mi)^(ARG|ENV).*(KEY|PASSWORD|SECRET|TOKEN)", text)
+    # The commands of the deployment need these extras; traces need otel.
+    (extras,) = re.findall(r"'/src\[(.*)\]'", build)
+    assert set(extras.split(",")) == {"cli", "metrics", "nats", "otel", "server"}
     # What is copied exists, and the other files of the repository are not sent to the builder.
     sources = [name for line in re.findall(r"(?m)^COPY (.*) \S+$", build) for name in line.split()]
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()

@@ -1,10 +1,9 @@
-"""The alert rules and the dashboard in `deploy/`, with Prometheus' own tool where it is installed."""
+"""The alert rules and the dashboard in `deploy/`, with Prometheus' own tool."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from rxhub.server.counters import COUNTERS, GAUGES
 from rxhub.telemetry import metrics
+from tests.deploy.services import DEPLOY, program
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
-PROMTOOL = shutil.which("promtool")
 SERIES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
@@ -118,7 +116,5 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
 
 
 def promtool(*arguments: str) -> None:
-    """Run promtool if it is installed."""
-    if PROMTOOL is not None:
-        ended = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=60, check=False)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+    ended = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

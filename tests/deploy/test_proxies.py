@@ -28,7 +28,7 @@ _ADDRESSES: Final = [f"127.0.1.{n}" for n in range(1, 13)]
 
 @pytest.fixture(scope="module")
 def stack() -> Generator[Services]:
-    with services() as made:
+    with services(fast=True) as made:
         made.start("nats-1", "nats-2", "nats-3")
         made.start(*_SERVERS)
         yield made

@@ -19,3 +19,4 @@ def test_acknowledged_stored_and_handled_events_are_the_same(monkeypatch: pytest
     with started(fast=True) as stack:
         report = restart_under_load(stack, ("rxhub-1", "nats-1", "worker-1"), publishers=2)
     report.check()
+    report.check_order()
