@@ -16,8 +16,10 @@ __all__ = ["read_elements"]
 
 _REMEDY = "Write the events as JSON lines: jq -c .[] FILE > events.jsonl"
 _CHUNK_BYTES = 256 * 1024
-# A whole string, the start of one that the buffer does not contain completely, or a character of the structure.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{},]', re.DOTALL)
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+# Everything up to the next character of the structure; inside of elements, commas do not matter.
+_TOP = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+([\[\]{},])", re.DOTALL)
+_NESTED = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
 
 
 def read_elements(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[bytes]:
@@ -31,18 +33,11 @@ def read_elements(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[bytes
     while chunk := stream.read(_CHUNK_BYTES):
         buffer += chunk
         start = 0
-        for token in _TOKEN.finditer(buffer, position):
-            found = token[0]
+        while token := (_TOP if depth < 2 else _NESTED).match(buffer, position):
             position = token.end()
-            if found == b'"':
-                position = token.start()
-                break
-            if found in b"[{":
-                depth += 1
-                if depth == 1:
-                    start = position
-            elif depth == 1 and found in b",]":
-                element = buffer[start : token.start()].strip()
+            found = token[1]
+            if depth == 1 and found in b",]":
+                element = buffer[start : position - 1].strip()
                 if element or found == b",":
                     count += 1
                     yield element
@@ -50,12 +45,14 @@ def read_elements(stream: BinaryIO, name: str, max_bytes: int) -> Iterator[bytes
                     _check_end(buffer[position:], stream, f"{name}: text follows the end of the array")
                     return
                 start = position
-            elif found in b"]}":
+            elif found in b"[{":
+                depth += 1
+                if depth == 1:
+                    start = position
+            else:
                 depth -= 1
                 if not depth:
                     raise UnreadableInput(f"{name}: the array has an unexpected }} after element {count:,}")
-        else:
-            position = len(buffer)
         buffer, position = buffer[start:], position - start
         if len(buffer) > max_bytes:
             raise UnreadableInput(
