@@ -44,7 +44,7 @@ def remedy(why: str, options: NatsOptions) -> str:
         return f"The server may reject the client certificate {shown_path(options.certificate)}. See its log."
     if "refused" in text or "connect call failed" in text:
         return "Is the server running there? `nats-server -js` starts one, as does `rxhub serve --store DIRECTORY`."
-    if any(part in text for part in ("handshake", "expecting info", "wrong version")):
+    if "handshake" in text or "expecting info" in text or (options.tls_first and "[ssl" in text):
         given = "does not have `handshake_first`, remove" if options.tls_first else "has `handshake_first`, set"
         return f"If the server {given} tls_first."
     return ""
