@@ -22,6 +22,7 @@ from reactivex import operators as ops
 import rxhub
 from rxhub import Event, read_events, sample_events, write_events
 from rxhub.exploration import Events, UnreadableInput
+from rxhub.web.cloudevents import from_structured
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -232,6 +233,29 @@ def test_cloudevents_are_read_with_their_attributes(tmp_path: Path) -> None:
     path = tmp_path / "batch.json"
     path.write_bytes(b"[" + b",".join(lines) + b"]")
     assert list(read_events(path)) == [first, second]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"data": {"shot": 3}, "subject": "s", "time": "2026-03-01T12:00:00Z"},
+        {"data_base64": "AAE="},
+        {"data": None, "subject": None},
+        {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "x=1", "baggage": "k=v", "data": [1]},
+        {"traceparent": "invalid", "tracestate": "x=1"},
+    ],
+)
+def test_a_cloudevent_becomes_the_event_that_a_server_makes_of_it(more: dict[str, Any]) -> None:
+    line = json.dumps({"specversion": "1.0", "type": "a", "source": "/x", "id": "1"} | more)
+    (event,) = read_events([line])
+    assert event == Event.from_wire(json.loads(from_structured(line, {})[0]))
+
+
+def test_a_cloudevent_with_two_kinds_of_data_is_invalid() -> None:
+    line = '{"specversion":"1.0","type":"a","source":"/x","id":"1","data":1,"data_base64":"AAE="}'
+    events = read_events([line])
+    assert not list(events) and "either data or data_base64" in events.invalid_items[0].fault
 
 
 def test_positions_of_stored_events_can_be_filtered() -> None:
