@@ -43,11 +43,13 @@ try:
     from rxhub.transport.nats.dead_letters import StoredDeadLetters
     from rxhub.transport.nats.event_counts import EventCount, event_counts
     from rxhub.transport.nats.group_replay import GroupReplay
+    from rxhub.transport.nats.groups import StoredGroups
     from rxhub.transport.nats.options import NatsOptions
     from rxhub.transport.nats.ordered_consumer import OrderedConsumer
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
     from rxhub.transport.nats.reconnecting import ReconnectingClient
+    from rxhub.transport.nats.stream_changes import StreamChanges
     from rxhub.transport.nats.stream_reader import StreamReader, StreamReaders
     from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config, stream_states
     from rxhub.transport.nats.subject_filters import SubjectFilters
@@ -283,6 +285,24 @@ class Backplane:
             HubConnectionError: if the backplane is not started.
         """
         return StoredDeadLetters(self._client(), self._subjects)
+
+    @property
+    def stream_changes(self) -> StreamChanges:
+        """Changes of the streams of this NATS system, for the event loop of the server.
+
+        Raises:
+            HubConnectionError: if the backplane is not started.
+        """
+        return StreamChanges(self._client())
+
+    @property
+    def groups(self) -> StoredGroups:
+        """The groups of the stream, for the event loop of the server.
+
+        Raises:
+            HubConnectionError: if the backplane is not started.
+        """
+        return StoredGroups(self._client(), self._subjects)
 
     def _client(self) -> ReconnectingClient:
         if self._link is None:

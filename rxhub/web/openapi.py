@@ -84,6 +84,11 @@ _MANY: Final = (
     _GROUP,
 )
 
+_STREAM_NAME: Final = _parameter("stream", string(), "Name of the stream.", "path")
+_GROUP_NAME: Final = _parameter("group", string(), "Name of the group.", "path")
+_CONFIRM: Final = _parameter("confirm", {"const": "true"}, "Without it, nothing is changed.")
+_DONE: Final[dict[str, Any]] = {"done": {"type": "boolean"}}
+
 
 def _limit(default: int, most: int) -> dict[str, Any]:
     return _parameter("limit", integer(1, most) | {"default": default}, "Maximum number of entries.")
@@ -160,8 +165,55 @@ OPERATIONS: Final[dict[str, dict[str, Any]]] = {
         "replayIntoGroup",
         "Deliver stored events to a group again, up to 1,000 per request. Only for administrators.",
         {200: obj({"replayed": integer(), "next": nullable(integer())})},
-        [_parameter("group", string(), "Name of the group.", "path")],
+        [_GROUP_NAME],
         {JSON: ref("ReplayRequest")},
+    ),
+    "PATCH /api/streams/{stream}": _operation(
+        "setStreamLimits",
+        "Change limits of a stream, or show what this would delete. Only for administrators.",
+        {200: obj({**_DONE, "loss": ref("Loss")})},
+        [_STREAM_NAME, _CONFIRM],
+        {JSON: ref("LimitsRequest")},
+    ),
+    "DELETE /api/streams/{stream}": _operation(
+        "removeStream",
+        "Remove a stream that this server does not use, or show what this would delete. Only for administrators.",
+        {200: obj({**_DONE, "loss": ref("Loss")})},
+        [_STREAM_NAME, _CONFIRM],
+    ),
+    "POST /api/streams/{stream}/purge": _operation(
+        "purgeStream",
+        "Delete events of a stream, or show which. Only for administrators.",
+        {200: obj({**_DONE, "loss": ref("Loss"), "purged": integer(0)})},
+        [
+            _STREAM_NAME,
+            _parameter("topic", string(), "Only events of this topic, or of a prefix that ends with `.*`."),
+            _parameter("until", string(), "Only events up to a sequence, a time, or a duration before now."),
+            _CONFIRM,
+        ],
+    ),
+    "DELETE /api/groups/{group}": _operation(
+        "removeGroup",
+        "Remove a group, or show its state. Only for administrators.",
+        {200: obj({**_DONE, "group": {"type": "object"}})},
+        [_GROUP_NAME, _CONFIRM],
+    ),
+    "POST /api/groups/{group}/pause": _operation(
+        "pauseGroup", "Deliver no events to a group. Only for administrators.", {204: None}, [_GROUP_NAME]
+    ),
+    "POST /api/groups/{group}/resume": _operation(
+        "resumeGroup", "Let a paused group continue. Only for administrators.", {204: None}, [_GROUP_NAME]
+    ),
+    "POST /api/groups/{group}/reset": _operation(
+        "resetGroup",
+        "Let a group continue at another place, or show what it would repeat or skip. Only for administrators.",
+        {200: obj({**_DONE, "sequence": integer(1), "repeated": integer(0), "skipped": integer(0)})},
+        [
+            _GROUP_NAME,
+            _parameter("to", string(), "`first`, a sequence, a time, or a duration before now."),
+            _parameter("event", string(), "Instead: the id of an event."),
+            _CONFIRM,
+        ],
     ),
     "GET /api/dead-letters": _operation(
         "listDeadLetters",

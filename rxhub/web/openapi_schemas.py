@@ -108,6 +108,30 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         is_open=False,
     ),
+    "LimitsRequest": obj(
+        {},
+        {
+            "max_age": {"type": "number", "minimum": 0, "maximum": 9e9, "description": "Seconds; 0 is unlimited."},
+            "max_bytes": integer(-1, 2**62) | {"not": {"const": 0}, "description": "-1 is unlimited."},
+            "discard": {"enum": ["new", "old"], "description": "Which events go if the stream is full."},
+            "replicas": integer(1, 5),
+        },
+        is_open=False,
+    )
+    | {"minProperties": 1},
+    "Loss": obj(
+        {
+            "events": _NUMBER,
+            "size": _NUMBER | {"description": "In bytes."},
+            "first": nullable(_TIME),
+            "last": nullable(_TIME),
+            "last_sequence": _NUMBER,
+            "is_estimate": _BOOLEAN,
+            "unhandled": array(_TEXT) | {"description": "Groups that have not handled all of the events."},
+            "dead_letters": _NUMBER,
+            "rejects": _BOOLEAN | {"description": "Whether the stream will reject new events."},
+        }
+    ),
     "Node": obj(
         _NODE,
         {"matched": _BOOLEAN, "decisive": _BOOLEAN, "values": array({}), "more": _BOOLEAN, "detail": _TEXT},

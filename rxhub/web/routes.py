@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from rxhub.server.event_server import EventServer
 from rxhub.server.options import AccessOptions
 from rxhub.web.account import account_routes
+from rxhub.web.administration import administration_routes
 from rxhub.web.clients import client_routes
 from rxhub.web.console_files import console_routes
 from rxhub.web.explaining import explain_routes
@@ -42,6 +43,7 @@ def routes(server: EventServer, access: AccessOptions) -> list[BaseRoute]:
         client_routes,
         explain_routes,
         stored_routes,
+        administration_routes,
         openapi_routes,
     )
     return [
@@ -61,7 +63,7 @@ def _mount(path: str, access: AccessOptions, routes: list[Route]) -> Mount:
             Middleware(
                 CORSMiddleware,
                 allow_origins=list(access.origins),
-                allow_methods=["GET", "POST", "DELETE"],
+                allow_methods=["GET", "POST", "PATCH", "DELETE"],
                 allow_headers=["*"],
                 allow_credentials=True,
                 expose_headers=["retry-after"],

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.dead_letter import DeadLetter
     from rxhub.transport.nats.dead_letters import StoredDeadLetters
 
-__all__ = ["ReplayRequest", "stored_routes"]
+__all__ = ["ReplayRequest", "stored_problems", "stored_routes"]
 
 _DEFAULT_LETTERS: Final = 100
 _MAX_LETTERS: Final = 1_000
@@ -108,7 +108,7 @@ class _Stored:
         """The number of events that this server's stream stores, in spans of time of equal length."""
         _, given = await self._begin(request, "bins", cost=_HISTOGRAM_COST)
         number = integer(given, "bins", _DEFAULT_BINS, 1, _MAX_BINS)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             bins = await backplane.event_counts(number)
         return json_response({"stream": backplane.stream, "bins": [each._asdict() for each in bins]})
 
@@ -127,7 +127,7 @@ class _Stored:
             raise Problem(422, "Parsing this subscription takes too much work. Use fewer conditions.") from None
         finally:
             turn.spend(work.steps)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             until = asked.until or datetime.now(UTC)
             replay = backplane.group_replay(request.path_params["group"], expression, until, limits.work)
             sequence = asked.sequence or (1 if asked.since is None else await replay.first(asked.since))
@@ -142,7 +142,7 @@ class _Stored:
         letters: list[msgspec.Raw] = []
         size = read = 0
         is_complete = False
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             dead = backplane.dead_letters
             # Letters that the user may not see count as read, because reading them takes as long.
             while len(letters) < limit and size < _MAX_BYTES and read < _MAX_LETTERS:
@@ -159,7 +159,7 @@ class _Stored:
     async def show(self, request: Request) -> Response:
         """One dead letter."""
         user, _ = await self._begin(request)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             letter = await backplane.dead_letters.get(path_number(request))
         if not _may_see(user, letter):
             raise Problem(404, f"There is no dead letter {letter.id} that the user {user.name!r} may see.")
@@ -168,21 +168,21 @@ class _Stored:
     async def retry_one(self, request: Request) -> Response:
         """Deliver a dead letter to its group again."""
         await self._begin_change(request)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             await backplane.dead_letters.retry(path_number(request))
         return Response(status_code=204)
 
     async def drop_one(self, request: Request) -> Response:
         """Delete a dead letter."""
         await self._begin_change(request)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             await backplane.dead_letters.drop(path_number(request))
         return Response(status_code=204)
 
     async def retry(self, request: Request) -> Response:
         """Deliver many dead letters to their groups again."""
         chosen, group = await self._begin_many(request)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             dead = backplane.dead_letters
             ids = chosen or [letter.id async for letter in _first(dead, group)]
             done, missing = await _each(dead.retry, ids)
@@ -191,7 +191,7 @@ class _Stored:
     async def drop(self, request: Request) -> Response:
         """Delete many dead letters."""
         chosen, group = await self._begin_many(request)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             if not chosen:
                 return json_response({"dropped": await backplane.dead_letters.drop("all", group), "missing": []})
             done, missing = await _each(backplane.dead_letters.drop, chosen)
@@ -199,7 +199,7 @@ class _Stored:
 
     async def _states(self, request: Request) -> tuple[User, tuple[StreamState, ...]]:
         user, _ = await self._begin(request)
-        with _problems(self._site) as backplane:
+        with stored_problems(self._site) as backplane:
             states = await backplane.streams()
             return user, tuple([each for each in states if user.is_admin or each.name == backplane.stream])
 
@@ -253,7 +253,7 @@ def _may_see(user: User, letter: DeadLetter) -> bool:
 
 
 @contextmanager
-def _problems(site: Site) -> Generator[Backplane]:
+def stored_problems(site: Site) -> Generator[Backplane]:
     """The backplane, whose errors become problems."""
     backplane = site.server.options.backplane
     if backplane is None:

@@ -52,14 +52,21 @@ STREAM = "GET /api/events"
 # A schema cannot say which subscriptions, targets, selections and signatures are valid.
 STRICTER = {
     "DELETE /api/dead-letters",
+    "DELETE /api/groups/{group}",
+    "DELETE /api/streams/{stream}",
     "GET /api/dead-letters",
     "GET /api/events",
+    "PATCH /api/streams/{stream}",
     "POST /api/dead-letters/retry",
     "POST /api/events",
     "POST /api/explain",
+    "POST /api/groups/{group}/pause",
     "POST /api/groups/{group}/replay",
+    "POST /api/groups/{group}/reset",
+    "POST /api/groups/{group}/resume",
     "POST /api/receivers",
     "POST /api/session",
+    "POST /api/streams/{stream}/purge",
     "POST /hooks/{name}",
 }
 
