@@ -245,7 +245,7 @@ def test_it_shows_a_line_on_a_terminal(server: Running, nats: Nats) -> None:
     [
         (["http://127.0.0.1:9"], "http://127.0.0.1:9"),
         (["--user", "jane", "--key", "a wrong one"], "Check api_user and api_key"),
-        (["--nats-user", "jane", "--nats-password", "a wrong one"], "RXHUB_NATS_USER and RXHUB_NATS_PASSWORD"),
+        (["--nats-user", "jane", "--nats-password", "a wrong one"], "Check that the password of jane is correct"),
         (["--subscription", "topic==a"], "topic==a"),
         (["--stream", "a.b"], "letters, digits"),
     ],

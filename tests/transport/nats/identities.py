@@ -101,7 +101,10 @@ class Certificates:
         names = self._folder / "names"
         names.write_text(f"subjectAltName=DNS:{name},IP:{address}\nauthorityKeyIdentifier=keyid\n")
         _openssl("req", *self._new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        signing = ("-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-extfile", names, "-days", str(days))
+        validity = ["-days", str(days)]
+        if days < 0 and "-not_after" in _openssl("x509", "-help"):  # OpenSSL 3.4, which accepts no negative number
+            validity = ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
+        signing = ("-CA", self.ca, "-CAkey", self._key, "-CAcreateserial", "-extfile", names, *validity)
         _openssl("x509", "-req", "-in", request, "-out", certificate, *signing)
         return certificate, key
 
@@ -111,8 +114,11 @@ class Certificates:
         return {"tls": {**{name: str(file) for name, file in files.items()}, **more}}
 
 
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)
+def _openssl(*arguments: str | Path) -> str:
+    """Everything that it prints."""
+    command = ["openssl", *map(str, arguments)]
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    return ran.stdout
 
 
 def _base64(data: bytes) -> str:
