@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 
 import msgspec
@@ -31,6 +32,7 @@ NAK = b"-NAK"
 IN_PROGRESS = b"+WPI"
 
 SAFE_LEASE_SHARE = 0.8  # share of a lease during which a job may start; the rest allows for the delays of the network
+_MARGIN_SHARE = 1 - SAFE_LEASE_SHARE
 _NANOSECONDS = 1_000_000_000
 # More messages than can be in flight when a connection breaks.
 _REMEMBERED = 20_000
@@ -56,10 +58,32 @@ class InFlight:
         self._acknowledged = BoundedDict[int, None](_REMEMBERED)
         self._acks: deque[tuple[str, bytes]] = deque()
         self._has_acks = asyncio.Event()
+        self._latest_lease = inf
+
+    def new_lease(self) -> float:
+        """Until when a job may start whose message is delivered now.
+
+        Not longer than for the messages before it: if reports fail, no event may start after an earlier one of its key
+        has expired.
+        """
+        self._latest_lease = min(self._latest_lease, monotonic() + SAFE_LEASE_SHARE * group.ACK_WAIT_S)
+        return self._latest_lease
+
+    def overdue(self) -> list[Job]:
+        """The waiting jobs whose messages another process may have, because no report has reached the server in time.
+
+        The latest ones are first, so that none of them is the next of its key when an earlier one is released.
+        """
+        end = monotonic() - _MARGIN_SHARE * group.ACK_WAIT_S
+        return [
+            job
+            for job in reversed(self.jobs.values())
+            if job.lease_until < end and not (job.is_started or job.is_batched or job.is_parked)
+        ]
 
     def add(self, message: Message) -> Job | None:
         """Hold a message; None if it is held already or was acknowledged, which `on_redelivered` checks."""
-        sequence, lease_until = message.sequence, monotonic() + SAFE_LEASE_SHARE * group.ACK_WAIT_S
+        sequence, lease_until = message.sequence, self.new_lease()
         job = self.jobs.get(sequence)
         if job is not None:
             # A redelivery renews the lease.
@@ -128,18 +152,24 @@ class InFlight:
                     await line.flush()
 
     async def send_in_progress(self, line: NatsConnection | None) -> None:
-        """Report all jobs as in progress; this renews their leases if the server has received it."""
-        now = monotonic()
-        jobs = [job for job in self.jobs.values() if not job.is_parked]
-        if not jobs or line is None:
+        """Report jobs as in progress; this renews their leases if the server has received it in time."""
+        now, overdue = monotonic(), set(self.overdue())
+        jobs = [job for job in self.jobs.values() if not job.is_parked and job not in overdue]
+        if line is None:
+            return
+        if not jobs:
+            self._latest_lease = inf
             return
         with suppress(nats.errors.Error, OSError, TimeoutError):
             async with asyncio.timeout(group.ACK_WAIT_S / 4):
                 for reply in [job.reply for job in jobs]:
                     await line.client.publish(reply, IN_PROGRESS)
                 await line.flush()
+            self._latest_lease = now + SAFE_LEASE_SHARE * group.ACK_WAIT_S
+            overdue = set(self.overdue())
             for job in jobs:
-                job.lease_until = now + SAFE_LEASE_SHARE * group.ACK_WAIT_S
+                if job not in overdue:
+                    job.lease_until = self._latest_lease
 
     async def drain(self, executor: Executor, deadline: float, in_order: bool) -> list[Job]:
         """Return all messages to the server, so that other processes receive them at once.

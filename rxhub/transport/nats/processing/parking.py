@@ -92,9 +92,9 @@ class Parking:
         """Read the data of a parked job. Raises MessageDeleted, or LeaseExpired if another process may have it."""
         if not job.is_parked:
             return
-        now = monotonic()
-        if now > job.lease_until:
+        if monotonic() > job.lease_until:
             raise LeaseExpired(f"The lease of {job.name} has expired.")
+        lease_until = self._in_flight.new_lease()
         self._in_flight.send_ack(job.reply, IN_PROGRESS)
         try:
             found = await self._group.link.js_request(
@@ -108,7 +108,7 @@ class Parking:
             return  # another call has read it, or it was settled
         self._parked.pop(job, None)
         job.unpark(b64decode(found["message"].get("data") or b""))
-        job.lease_until = now + SAFE_LEASE_SHARE * group_times.ACK_WAIT_S
+        job.lease_until = lease_until
         self._pulling.hold()
 
     async def _fetch_early(self, job: Job) -> None:

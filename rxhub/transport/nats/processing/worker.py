@@ -328,6 +328,10 @@ class Worker:
             if not self._executor.is_alive:
                 self._fail(HubClosed(f"The event loop that ran the handlers of {self._group.name} has ended."))
                 return
+            for job in self._in_flight.overdue():
+                if job.task is not None:
+                    job.task.cancel()
+                self.expire(job)
             if monotonic() - sent >= period - _TICK_S / 2:
                 sent = monotonic()
                 self._parking.renew_leases()

@@ -274,6 +274,51 @@ def test_what_waited_in_a_process_that_is_cut_off_is_begun_elsewhere_and_not_the
 
 
 @pytest.mark.usefixtures("impatient")
+def test_what_another_process_has_handled_is_not_begun_after_reconnecting(
+    hub: EventHub, far: EventHub, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, cut_off, elsewhere = Flag(), Seen(), Seen()
+
+    def handle(event: Event) -> None:
+        cut_off(event)
+        hold(going)
+
+    processing = far.process("topic=a", handle, group="g", key="topic")
+    worker: Any = processing._worker
+    publish(hub, "a", *range(5))
+    until(lambda: cut_off == [0] and len(worker._in_flight.jobs) == 5)
+    lost, reports, report = worker._link.connection, [], InFlight.send_in_progress
+
+    async def note_report(jobs: InFlight, line: NatsConnection | None) -> None:
+        await report(jobs, line)
+        if jobs is worker._in_flight and line not in (None, lost):
+            reports.append(line)
+
+    monkeypatch.setattr(InFlight, "send_in_progress", note_report)
+    proxy.black_hole = True
+    with hub.process("topic=a", elsewhere, group="g", key="topic"):
+        until(lambda: elsewhere == [0, 1, 2, 3, 4])
+        proxy.black_hole = False
+        proxy.reset()
+        until(lambda: len(reports) > 2)
+        going.set()
+        until(lambda: worker._handlers.running == 0 and not worker._in_flight.jobs)
+        assert cut_off == [0]
+        processing.stop()
+
+
+def test_the_lease_of_an_event_does_not_outlast_those_of_earlier_ones(hub: EventHub) -> None:
+    going = Flag()
+    worker: Any = hub.process("topic=a", lambda _: hold(going), group="g", key="topic")._worker
+    for number in range(3):
+        publish(hub, "a", number)
+        until(lambda number=number: len(worker._in_flight.jobs) == number + 1)
+        leases = [job.lease_until for job in worker._in_flight.jobs.values()]
+        assert leases == sorted(leases, reverse=True)
+    going.set()
+
+
+@pytest.mark.usefixtures("impatient")
 def test_sequential_order_survives_lines_that_break(hub: EventHub, far: EventHub, proxy: Proxy) -> None:
     seen = Seen()
     with far.process("topic=a", seen, group="g", sequential=True):
