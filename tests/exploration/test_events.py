@@ -6,10 +6,12 @@ import gzip
 import io
 import json
 import logging
+import os
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -179,6 +181,70 @@ def test_one_event_on_several_lines_is_read(tmp_path: Path, newline: str) -> Non
     path.write_text(json.dumps({"topic": "a", "data": {"x": [1, 2]}}, indent=2), newline=newline)
     (event,) = read_events(path)
     assert event.data == {"x": [1, 2]}
+
+
+LINE = b'{"topic":"a"}\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "count", "invalid"),
+    [
+        (LINE.replace(b"\n", b"\r\n") * 2, 2, 0),
+        (b'{"topic":"a","data":NaN}\n{"topic":"a","data":1e999}\n' + LINE, 1, 2),
+        (b'{"topic":"a","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n" + LINE, 1, 1),
+        (b'{"topic":"a","data":' + b"9" * 5_000 + b"}\n" + LINE, 1, 1),
+        (b'{"topic":"' + b"x" * 9_000_000 + b'"}\n' + LINE, 1, 1),
+        (gzip.compress(b'{"topic":"' + b"x" * 50_000_000 + b'"}\n' + LINE), 1, 1),
+        (b"\0" * 100 + b"\n" + LINE, 1, 1),
+        (LINE + LINE[:7], 1, 1),
+        (gzip.compress(LINE) * 2, 2, 0),
+    ],
+    ids=["crlf", "nan", "deep", "digits", "long", "bomb", "zeros", "cut", "two members"],
+)
+def test_hostile_lines_do_not_hide_the_others(tmp_path: Path, data: bytes, count: int, invalid: int) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_bytes(data)
+    events = read_events(path)
+    assert sum(1 for _ in events) == count
+    assert events.invalid == invalid
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ((LINE * 2).decode().encode("utf-16"), "UTF-16 text, which is not supported"),
+        (gzip.compress(LINE)[:2], "the compressed data is truncated"),
+        (gzip.compress(LINE) + b"garbage", "the compressed data is damaged"),
+        (gzip.compress(b"[" + b" " * 50_000_000), "element 1 of the array is longer"),
+    ],
+    ids=["utf-16", "cut", "damaged", "bomb"],
+)
+def test_an_unreadable_file_is_an_error(tmp_path: Path, data: bytes, fault: str) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(UnreadableInput, match=fault):
+        list(read_events(path))
+    with pytest.raises(IsADirectoryError):
+        list(read_events(tmp_path))
+
+
+def test_a_file_that_grows_is_read_to_its_end_and_a_named_pipe_once(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_bytes(LINE * 3)
+    events = iter(read_events(path))
+    next(events)
+    with path.open("ab") as file:
+        file.write(LINE)
+    assert len(list(events)) == 3
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(gzip.compress(LINE * 5),), daemon=True)
+    writer.start()
+    piped = read_events(pipe)
+    assert len(list(piped)) == 5
+    writer.join(10)
+    with pytest.raises(RuntimeError, match="can be read only once"):
+        list(piped)
 
 
 def test_an_array_element_without_end_is_refused(tmp_path: Path) -> None:
