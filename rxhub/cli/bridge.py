@@ -61,6 +61,14 @@ def command(
     buffer: Annotated[
         int, option("N", "Maximum number of events to buffer while NATS is unavailable.", min=1)
     ] = 50_000,
+    metrics: Annotated[
+        str | None,
+        option(
+            "PORT",
+            "Port for /metrics, which Prometheus reads, or ADDRESS:PORT. Without an address, only this machine can "
+            "connect.",
+        ),
+    ] = None,
 ) -> Status:
     """Store the events of a server in a stream, until Ctrl-C or SIGTERM. If the stream does not exist, create it.
 
@@ -73,6 +81,8 @@ def command(
     """
     source_access = credentials(source, user, key)
     target_access = credentials(target, nats_user, nats_password, NATS_OPTIONS, files)
+    if metrics is not None:
+        _serve_metrics(metrics)
     try:
         bridge = Bridge(
             EventHub(*source_access, overflow="block", inbox=_INBOX_EVENTS),
@@ -103,6 +113,19 @@ def command(
         )
         return Status.FAILED
     return Status.INTERRUPTED if signal_number == signal.SIGINT else Status.MATCHED
+
+
+def _serve_metrics(text: str) -> None:
+    """Count from now on, and answer Prometheus until the end of the process."""
+    from rxhub.telemetry.metrics import enable
+    from rxhub.worker.endpoint import HttpEndpoint, metrics_route, parse_address
+
+    try:
+        address = parse_address(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--metrics") from None
+    enable()
+    HttpEndpoint(*address, metrics_route())
 
 
 def _run(bridge: Bridge, title: str) -> tuple[Counts, int]:

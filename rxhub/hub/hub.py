@@ -455,9 +455,16 @@ class EventHub(Displayable):
         if isinstance(event, UnstoppableEvent):
             # It starts afresh, and may be stopped again.
             event = event.envelope()
+        counting = counts.active
+        started = 0.0 if counting is None else counting.dispatch(event)
         try:
             self.events.on_next(event)
-            return self._dispatcher.dispatch(event).results
+            results = self._dispatcher.dispatch(event).results
+            if counting is not None:
+                counting.published.add(event.topic)
+                if started:
+                    counting.dispatching.add(perf_counter() - started)
+            return results
         finally:
             if span is not None:
                 span.end()

@@ -35,7 +35,7 @@ from rxhub.hub.runner import Runner
 from rxhub.rx.awaitable import Awaitable
 from rxhub.rx.scope import current_scope
 from rxhub.rx.scoped_subject import kept
-from rxhub.telemetry import tracing
+from rxhub.telemetry import counts, tracing
 from rxhub.transport import Durable
 from rxhub.transport.durable import HistoryReading, Span, Stored
 from rxhub.transport.json_payload import read_stored
@@ -280,6 +280,8 @@ class _Playing:
         self.read_so_far += 1
         if event is not None:
             self._emitted += 1
+            if (counting := counts.active) is not None:
+                counting.replayed.add(event.topic)
             self._context.copy().run(self._observer.on_next, event)
 
     def _event(self, stored: Stored) -> Event | None:

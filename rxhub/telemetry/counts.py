@@ -155,6 +155,7 @@ class EventCounts:
     Attributes:
         published: events that a transport has taken from a hub.
         received: events that hubs have passed to their subscribers.
+        replayed: stored events that replays have passed to their observers.
         failed: callbacks that have failed.
         dropped: events that a full inbox has dropped or rejected.
         refused: publishing calls that raised Overflow.
@@ -168,6 +169,7 @@ class EventCounts:
     def __init__(self) -> None:
         self.published = TopicCounts()
         self.received = TopicCounts()
+        self.replayed = TopicCounts()
         self.failed = TopicCounts()
         self.dropped = TopicCounts()
         self.refused = TopicCounts()

@@ -46,8 +46,12 @@ _UPDATE_INTERVAL_S = 1.0
 # Measuring each event would cost a tenth of its dispatch. At 20 events a second and fewer, each is measured.
 _MEASURE_INTERVAL_S = 0.05
 _BY_TOPIC: Final = {
-    "published": ("rxhub_events_published", "Events that were published, when the outbox or inbox has taken them."),
+    "published": (
+        "rxhub_events_published",
+        "Events that an outbox, an inbox or a synchronous call has taken.",
+    ),
     "received": ("rxhub_events_received", "Events that hubs have passed to their subscribers."),
+    "replayed": ("rxhub_events_replayed", "Stored events that replays have passed to their observers."),
     "dropped": ("rxhub_events_dropped", "Events that a full inbox has dropped or rejected."),
     "refused": ("rxhub_events_refused", "Events that were not published because an outbox or inbox was full."),
     "failed": ("rxhub_callbacks_failed", "Callbacks of subscribers that have failed."),

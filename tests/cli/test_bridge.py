@@ -28,6 +28,8 @@ from tests.cli.wire import peer, variables
 from tests.server.peers import PythonClient
 from tests.stored import stored
 from tests.threads import LIMIT, suspend, until
+from tests.worker.programs import free_port
+from tests.worker.test_metrics import value as metric
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,16 @@ def test_only_what_a_subscription_matches_is_stored(server: Running, nats: Nats)
         for n in range(4):
             publisher.publish(Event("studio.a", id=str(n), data={"n": n})).result(LIMIT)
         until(lambda: ids(nats) == ["2", "3"])
+        assert bridge.end(signal.SIGTERM) == 0
+
+
+def test_it_serves_its_metrics(server: Running, nats: Nats) -> None:
+    port = free_port()
+    with peer(server) as publisher, bridging(server, nats, "--name", "one", "--metrics", str(port)) as bridge:
+        for _ in range(3):
+            publisher.publish(Event("a")).result(LIMIT)
+        until(lambda: metric(port, "rxhub_bridge_stored_total", bridge="one") == 3)
+        assert metric(port, "rxhub_hubs") == 2
         assert bridge.end(signal.SIGTERM) == 0
 
 
@@ -248,6 +260,7 @@ def test_it_shows_a_line_on_a_terminal(server: Running, nats: Nats) -> None:
         (["--nats-user", "jane", "--nats-password", "a wrong one"], "Check that the password of jane is correct"),
         (["--subscription", "topic==a"], "topic==a"),
         (["--stream", "a.b"], "letters, digits"),
+        (["--metrics", "a port"], "is not a port or ADDRESS:PORT"),
     ],
 )
 def test_what_is_wrong_is_told(server: Running, nats: Nats, arguments: list[str], message: str) -> None:

@@ -72,6 +72,24 @@ def test_events_of_a_hub_are_counted_by_family(value: Value) -> None:
         until(lambda: value("inbox_wait_seconds_count") >= 1)
 
 
+def test_synchronous_publishing_is_counted(value: Value) -> None:
+    with EventHub() as hub:
+        hub.subscribe("topic=studio.a", fail)
+        hub.publish(Event("studio.a"), synchronous=True)
+    for name in ("events_published_total", "events_received_total", "callbacks_failed_total"):
+        assert value(name, topic="studio.a") == 1
+    assert value("dispatch_seconds_count") == 1
+
+
+def test_replayed_events_are_counted(value: Value, nats: Nats) -> None:
+    with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub, hub.start():
+        hub.connect()
+        for topic in ("job.a", "job.b", "other"):
+            hub.publish(Event(topic)).result(10)
+        assert len(hub.replay("topic=job.*", since=1).to_list().run()) == 2
+    assert [value("events_replayed_total", topic=topic) for topic in ("job.a", "job.b", "other")] == [1, 1, 0]
+
+
 def test_coroutines_are_counted_too(value: Value) -> None:
     async def handle(event: Event) -> None:
         fail(event)
