@@ -163,8 +163,7 @@ def started(fast: bool = False) -> Iterator[Services]:
     """All services, ready; with `fast`, as in `services`."""
     with services(HANDLERS, fast=fast) as stack:
         stack.start(*_NATS)
-        stack.start("rxhub-1", "rxhub-2")
-        stack.start("worker-1", "worker-2", "proxy")
+        stack.start("rxhub-1", "rxhub-2", "worker-1", "worker-2", "proxy")
         yield stack
 
 
@@ -175,6 +174,7 @@ def restart_under_load(
     between: int = 20,
     rate: float = 50,
     tell: Callable[[str], object] = lambda _: None,
+    kill: bool = False,
 ) -> Report:
     """Restart services one after the other while clients publish.
 
@@ -185,6 +185,7 @@ def restart_under_load(
         between: events that each client publishes before and after each restart.
         rate: events per second of each client, at most.
         tell: called with a line for each restart.
+        kill: kill servers and workers instead of stopping them.
     """
     clients = [Publisher((THEIRS, OURS)[n % 2], stack, f"key-{n}", rate) for n in range(publishers)]
     scrapes = 0
@@ -206,9 +207,12 @@ def restart_under_load(
         let_publish()
         for name in restarted:
             began = monotonic()
-            status = stack[name].stop()
-            # uvicorn repeats the signal at the end of a graceful shutdown.
-            assert status in {0, -SIGTERM}, f"{name} exited with status {status}:\n{stack[name].log[-3_000:]}"
+            if kill and name not in _NATS:
+                stack[name].kill()
+            else:
+                status = stack[name].stop()
+                # uvicorn repeats the signal at the end of a graceful shutdown.
+                assert status in {0, -SIGTERM}, f"{name} exited with status {status}:\n{stack[name].log[-3_000:]}"
             stopped = monotonic()
             stack.start(name)
             tell(f"{name}: stopped after {stopped - began:.1f} s, ready after {monotonic() - stopped:.1f} s")
@@ -252,11 +256,12 @@ def _main() -> None:
     parser.add_argument("--publishers", type=int, default=6)
     parser.add_argument("--rate", type=float, default=50)
     parser.add_argument("--between", type=int, default=200)
+    parser.add_argument("--kill", action="store_true", help="kill servers and workers instead of stopping them")
     options = parser.parse_args()
     os.environ.update(REQUESTS_CA_BUNDLE=str(TLS), WEBSOCKET_CLIENT_CA_BUNDLE=str(TLS))
     with started() as stack:
         report = restart_under_load(
-            stack, RESTARTED * options.rounds, options.publishers, options.between, options.rate, print
+            stack, RESTARTED * options.rounds, options.publishers, options.between, options.rate, print, options.kill
         )
     print(report)
     report.check()
