@@ -1,4 +1,4 @@
-"""Secrets in strings: passwords in URLs, tokens, and the values of parameters with a secret name."""
+"""Secrets in strings: passwords in URLs, tokens, private keys, and the values of parameters with a secret name."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ VALUE_KEYS = frozenset(
 
 
 def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names) -> str:
-    """A string with `***` for passwords in URLs, tokens, and values of parameters with a secret name."""
+    """A string with `***` for passwords in URLs, tokens, private keys, and values of parameters with a secret name."""
     if "://" in text:
-        text = _USER_OF_URL.sub(_without_password, text)
+        text = _USER_OF_URL.sub(_without_password, _USER_OF_NATS.sub(_without_password, text))
     if "=" in text:
         text = _PARAMETER.sub(lambda found: _without_value(found, is_secret), text)
     if ":" in text:
@@ -38,12 +38,20 @@ def redacted_text(text: str, is_secret: Callable[[object], bool] = secrets.names
             text = _OBJECT.sub(lambda found: _without_labelled(found[0], is_secret), text)
     if "earer " in text or "EARER " in text:
         text = _BEARER.sub(rf"\1{REDACTED}", text)
-    return _WEB_TOKEN.sub(REDACTED, text) if "eyJ" in text else text
+    if "--" in text:
+        text = _PEM.sub(rf"\1{REDACTED}\2", text)
+    if "eyJ" in text:
+        text = _WEB_TOKEN.sub(REDACTED, text)
+    return _NKEY_SEED.sub(REDACTED, text) if len(text) >= _SEED_LENGTH else text
 
 
 # Linear in the length of the text: a match begins only at the start of a name, and takes the whole name or nothing.
 _NAME = r"(?<![\w.\-%\[\]])([\w.\-%\[\]]{1,200}+)"
 _USER_OF_URL = re.compile(r"(?<![\w+.\-])([A-Za-z][\w+.\-]{0,30}+://)([^\s/?#@:\"'<>]*+)(:?)([^\s/?#\"'<>]*)@")
+# rxhub accepts any character in a password for NATS, up to the last @; a quote may also end the URL.
+_USER_OF_NATS = re.compile(
+    r"""(?i)(?<![\w+.\-])((?:nats|tls)://)([^\s/?#@:"'<>]*+)(:?)((?:[^\s"']|'(?![,\s\]}):])){0,300})@"""
+)
 _PARAMETER = re.compile(_NAME + r"""(\s?=\s?)("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s&;,"')\]}]++)""")
 _FIELD = re.compile(
     r"""(?<![\w\\])\\?["']([\w.\-% ]{1,200}+)(\\?["']\s{0,4}:\s{0,4})"""
@@ -64,7 +72,18 @@ _VALUE_IN_OBJECT = re.compile(
     r"""("(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|\[[^\[\]]*+\]|[^\s,"'}\]\[]++)"""
 )
 _BEARER = re.compile(r"(?i)\b(bearer +)(?=[\w.~+/\-]*[\d._~+/\-])[\w.~+/\-]{8,}+=*")
-_WEB_TOKEN = re.compile(r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+")
+# A JWT of NATS is also recognized by its header, if the rest is cut off.
+_WEB_TOKEN = re.compile(
+    r"(?<![\w\-])eyJ[\w\-]{5,}+\.[\w\-]{5,}+\.[\w\-]*+|eyJ0eXAiOiJ(?:KV1Q|qd3Q)iLCJhbGciOiJlZDI1NTE5[\w\-.]*+"
+)
+# The private keys of a user, account, operator, server, cluster or encryption; public ones do not begin with S.
+_SEED_LENGTH = 58
+_NKEY_SEED = re.compile(r"S[ACNOUX][A-Z2-7]{56}")
+# The JWT and the seed in a credentials file, and private keys of certificates.
+_PEM = re.compile(
+    r"(?s)((?<!-)-{3,}+ ?BEGIN (?:[A-Z0-9]{1,20} ){0,4}(?:NKEY SEED|JWT|PRIVATE KEY) ?-{3,}+)"
+    r".*?(-{3,}+ ?END |\Z)"
+)
 
 
 def _without_password(found: re.Match[str]) -> str:

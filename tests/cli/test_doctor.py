@@ -16,10 +16,12 @@ from time import time
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from rxhub.cli.doctor.diagnosis import Finding, Verdict
+from rxhub.cli.doctor.diagnosis import Finding, Verdict, compare_clocks
 from rxhub.cli.doctor.environment import environment
 from rxhub.cli.doctor.server import check_server
 from rxhub.server import User, Users, running
+from rxhub.telemetry.probes import Check, Readiness
+from rxhub.worker.endpoint import Endpoint, probe_routes
 from tests.cli.terminal import COMMAND
 
 HANDSHAKE = "8f3a:45:60:websocket,xhr-polling"
@@ -71,11 +73,12 @@ class TestAServer:
         with serving() as url:
             found = asked(url)
         assert not problems(found)
-        assert [finding.found for finding in found] == [
+        *first, clock = [finding.found for finding in found]
+        assert first == [
             f"{url} answers: heartbeat 45 s, close 60 s, websocket,xhr-polling",
             "the key of jane is accepted",
-            "the clock of this machine agrees with the server",
         ]
+        assert clock.startswith("the clock of this machine agrees with the server: ")
 
     @pytest.mark.parametrize(
         ("user", "key", "expected"),
@@ -117,6 +120,13 @@ class TestAServer:
             (found,) = problems(asked(url))
         assert found.startswith("the clock of this machine is 3")
         assert found.endswith(f"s {way} the server")
+
+    def test_with_a_slightly_different_time_is_a_note(self) -> None:
+        found = compare_clocks(1_000.0, 0.0, 1_004.0, 1_005.0)
+        assert found[:2] == (Verdict.NOTE, "the clock of this machine is 4.0 s ahead of the server")
+        assert compare_clocks(1_000.0, 1.0, 1_000.0, 1_000.0).verdict is Verdict.OK
+        assert compare_clocks(1_000.0, 0.0, 990.0, 1_010.0).found.endswith("+0.000 s, ± 10.000 s")
+        assert compare_clocks(1_000.0, 0.0, 980.0, 989.0).verdict is Verdict.PROBLEM
 
     def test_without_a_time_leaves_the_clock_open(self) -> None:
         with serving(date=None) as url:
@@ -189,6 +199,40 @@ def test_our_own_server_is_told_to_be_well() -> None:
     with running(users=Users([User.with_key("jane", KEY)])) as one:
         assert not problems(asked(one.url))
         assert problems(asked(one.url, key="wrong")) == ["the key of jane is rejected (401)"]
+
+
+class TestProbes:
+    def test_of_a_server_are_reported_one_by_one(self) -> None:
+        with running(users=Users([User.with_key("jane", KEY)])) as one:
+            found = [finding.found for finding in asked(one.url)]
+        assert "/healthz: the process works" in found
+        assert "/readyz: serving" in found
+
+    def test_of_a_worker_are_reported_with_their_reasons(self) -> None:
+        checks = Check("running"), Check("connected", "farm:hub is connecting"), Check("loop_lag", "", 0.25)
+        endpoint = Endpoint("127.0.0.1", 0, probe_routes(Readiness, lambda: Readiness(checks)))
+        url = f"http://127.0.0.1:{endpoint.port}"
+        try:
+            found = asked(url)
+        finally:
+            endpoint.close()
+        assert [(finding.verdict, finding.found) for finding in found[:-1]] == [
+            (Verdict.OK, f"{url} answers: a worker"),
+            (Verdict.OK, "/healthz: the process works"),
+            (Verdict.OK, "/readyz: running"),
+            (Verdict.PROBLEM, "/readyz: connected: farm:hub is connecting"),
+            (Verdict.OK, "/readyz: loop_lag (0.25)"),
+        ]
+        assert problems(found) == ["/readyz: connected: farm:hub is connecting"]
+
+    def test_of_a_worker_that_hangs_are_a_problem(self) -> None:
+        lag = Readiness((Check("loop_lag", "the event loop is 70 s late", 70.0),))
+        endpoint = Endpoint("127.0.0.1", 0, probe_routes(lambda: lag, Readiness))
+        try:
+            found = asked(f"http://127.0.0.1:{endpoint.port}")
+        finally:
+            endpoint.close()
+        assert problems(found) == ["/healthz: loop_lag: the event loop is 70 s late"]
 
 
 class TestVersions:

@@ -15,7 +15,7 @@ from rxhub import Event, EventHub
 from rxhub.cli.credentials import ServerAccess
 from rxhub.cli.doctor import nats as doctor_nats
 from rxhub.cli.doctor.diagnosis import Finding, Verdict
-from rxhub.cli.doctor.nats import check_nats
+from rxhub.cli.doctor.nats import check_nats, check_sequences
 from rxhub.testing import Nats
 from tests.cli.terminal import COMMAND, DATA
 from tests.threads import LIMIT
@@ -65,8 +65,8 @@ class TestASystemThatIsWell:
         with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub, hub.start():
             hub.connect()
             hub.publish(Event("one")).result(LIMIT)
-        server, letting, jetstream, stream, clock = asked(nats.url, nats.user, nats.password, nats.stream)
-        assert {each.verdict for each in (server, letting, jetstream, stream, clock)} == {Verdict.OK}
+        server, letting, jetstream, stream, sequences, clock = asked(nats.url, nats.user, nats.password, nats.stream)
+        assert {each.verdict for each in (server, letting, jetstream, stream, sequences, clock)} == {Verdict.OK}
         assert server.found.startswith(f"{nats.url} answers: nats-server 2.")
         assert server.found.endswith(", without TLS")
         assert letting.found == f"the password of {nats.user} is accepted"
@@ -74,7 +74,10 @@ class TestASystemThatIsWell:
         assert stream.found.startswith(f"the stream {nats.stream} exists: 1 events, ")
         assert "Not checked: whether its disk can be written to" in stream.remedy
         assert stream.found.endswith("; replicas: 1")
-        assert clock.found == CLOCK
+        assert sequences.found == (
+            f"the sequence numbers 1 to 1 of the stream {nats.stream} match: 1 messages and 0 deleted"
+        )
+        assert clock.found.startswith(CLOCK)
 
     def test_takes_user_and_password_in_its_address(self, well: Started) -> None:
         found = asked(f"nats://jane:{PASSWORD}@127.0.0.1:{well.port}")
@@ -242,6 +245,32 @@ class TestAStream:
         problem = the_problem(asked(nats.url, nats.user, nats.password, nats.stream))
         assert problem.found.startswith("the clock of this machine is 3")
         assert problem.found.endswith(f" s {way} the server")
+
+
+class TestSequenceNumbers:
+    @pytest.mark.parametrize("deleted", [(), (1,), (3,), (2, 3), (1, 2, 3, 4)])
+    def test_of_a_stream_match_whatever_was_deleted(self, well: Started, deleted: tuple[int, ...]) -> None:
+        with Admin(well.url, "jane", PASSWORD) as admin:
+            admin.ask("STREAM.CREATE.numbers", {"name": "numbers", "subjects": ["numbers"]})
+            try:
+                assert list(check_sequences("numbers", admin.ask("STREAM.INFO.numbers")["state"])) == []
+                for _ in range(4):
+                    admin.store("numbers", b"")
+                for number in deleted:
+                    admin.ask("STREAM.MSG.DELETE.numbers", {"seq": number})
+                state = admin.ask("STREAM.INFO.numbers")["state"]
+            finally:
+                admin.ask("STREAM.DELETE.numbers")
+        found = list(check_sequences("numbers", state))
+        assert [finding.verdict for finding in found] == [Verdict.OK][: 4 - len(deleted)]
+        wrong = list(check_sequences("numbers", {**state, "messages": state["messages"] + 1}))
+        assert the_problem(wrong).found.startswith(f"the stream numbers reports {5 - len(deleted)} messages and ")
+
+    def test_name_the_messages_that_the_disk_has_lost(self) -> None:
+        state = {"messages": 3, "first_seq": 1, "last_seq": 5, "num_deleted": 2, "lost": {"msgs": [2, 3], "bytes": 80}}
+        problem, ok = check_sequences("events", state)
+        assert problem.found == "the stream events has lost 2 messages: NATS could not read them from its disk"
+        assert ok.verdict is Verdict.OK
 
 
 def doctor(*arguments: str, without: str = "", **variables: str) -> subprocess.CompletedProcess[str]:

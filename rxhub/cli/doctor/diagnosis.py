@@ -11,7 +11,9 @@ from rxhub.text.safe_repr import one_line
 
 __all__ = ["Finding", "Verdict", "compare_clocks", "note", "ok", "problem", "unreachable"]
 
+_NOTED_DIFFERENCE_S = 1.0
 _MAX_DIFFERENCE_S = 10.0
+"""Waiting times, expiry and tokens are noticeably wrong."""
 
 
 class Verdict(Enum):
@@ -19,7 +21,7 @@ class Verdict(Enum):
 
     OK = "ok"
     NOTE = "note"
-    """Not a problem, but something is unavailable or was not checked."""
+    """Not a problem, but something is unavailable, was not checked, or is slightly wrong."""
     PROBLEM = "problem"
 
 
@@ -37,7 +39,7 @@ def ok(found: str, remedy: str = "") -> Finding:
 
 
 def note(found: str, remedy: str = "") -> Finding:
-    """Return that something is unavailable or was not checked."""
+    """Return that something is unavailable, was not checked, or is slightly wrong."""
     return Finding(Verdict.NOTE, found, remedy)
 
 
@@ -78,10 +80,11 @@ def compare_clocks(server_time: float | None, resolution: float, before: float, 
     """
     if server_time is None:
         return note("the server sends no time, so the clocks cannot be compared")
-    ahead = max(0.0, before - (server_time + resolution)) - max(0.0, server_time - after)
-    if abs(ahead) <= _MAX_DIFFERENCE_S:
-        return ok("the clock of this machine agrees with the server")
-    return problem(
-        f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server",
-        "Synchronize both with NTP. Otherwise times of events are not comparable, and tokens expire early or late.",
-    )
+    least, most = before - (server_time + resolution), after - server_time
+    ahead = max(0.0, least) + min(0.0, most)  # what the duration of the request and the resolution cannot explain
+    if abs(ahead) <= _NOTED_DIFFERENCE_S:
+        middle, uncertainty = (least + most) / 2, (most - least) / 2
+        return ok(f"the clock of this machine agrees with the server: {middle:+.3f} s, ± {uncertainty:.3f} s")
+    found = f"the clock of this machine is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the server"
+    remedy = "Synchronize both with NTP. Otherwise times of events are not comparable, and tokens expire early or late."
+    return (problem if abs(ahead) > _MAX_DIFFERENCE_S else note)(found, remedy)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from time import time
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rxhub.transport.nats.subjects import Subjects
     from rxhub.transport.nats.unreachable import NatsUnreachable
 
-__all__ = ["check_nats"]
+__all__ = ["check_nats", "check_sequences"]
 
 _TIMEOUT_S = 3.0
 """JetStream does not answer requests without permission."""
@@ -159,7 +160,12 @@ async def _check_jetstream(connection: NatsConnection, subjects: Subjects) -> li
         return [problem(found, "Check the logs of the servers, and that most of them run.")]
     except HubConnectionError as error:
         return [_unanswered(error, subjects.stream)]
-    return [jetstream, _check_stream(info, subjects.stream), compare_clocks(_time(info), 0.0, before, time())]
+    clock = compare_clocks(_time(info), 0.0, before, time())
+    findings = [jetstream, _check_stream(info, subjects.stream), *check_sequences(subjects.stream, info["state"])]
+    with suppress(StreamError, HubConnectionError):  # there are none yet, or the user may not read them
+        dead = await connection.js_request(f"STREAM.INFO.{subjects.dead_stream}", timeout=_TIMEOUT_S)
+        findings += check_sequences(subjects.dead_stream, dead["state"])
+    return [*findings, clock]
 
 
 # Measured with nats-server 2.15: after a failed write, it still answers STREAM.INFO as before, and it rejects a message
@@ -193,6 +199,35 @@ def _check_stream(info: dict[str, Any], name: str) -> Finding:
     last = f", last stored at {state['last_ts'][:19]}Z" if state["messages"] else ""
     size = f"{state['messages']:,} events, {format_size(state['bytes'])}{room}"
     return ok(f"the stream {name} exists: {size}{last}; replicas: {config['num_replicas']}", _UNKNOWN)
+
+
+def check_sequences(name: str, state: Mapping[str, Any]) -> Iterator[Finding]:
+    """Compare the number of messages of a stream with its sequence numbers, in the `state` that JetStream reports.
+
+    JetStream numbers messages without gaps, and counts those deleted between the first and the last one.
+    """
+    messages, deleted = int(state["messages"]), int(state.get("num_deleted", 0))
+    first, last = max(1, int(state["first_seq"])), int(state["last_seq"])
+    damage: dict[str, Any] = state.get("lost") or {}
+    lost = len(damage.get("msgs") or ())
+    if lost:
+        yield problem(
+            f"the stream {name} has lost {lost:,} messages: NATS could not read them from its disk",
+            "Check the disk and the log of nats-server. Restore a backup, or publish these events again.",
+        )
+    expected = last - first + 1
+    if messages + deleted == expected:
+        if messages:
+            counts = f"{messages:,} messages and {deleted:,} deleted"
+            yield ok(f"the sequence numbers {first:,} to {last:,} of the stream {name} match: {counts}")
+        return
+    yield problem(
+        f"the stream {name} reports {messages:,} messages and {deleted:,} deleted, but its sequence numbers {first:,} "
+        f"to {last:,} are {expected:,}",
+        "The index of the stream on this server is damaged, so a replay may skip messages. Stop nats-server, copy the "
+        "directory of the stream as a backup, delete msgs/index.db in it, and start nats-server: it reads all messages "
+        "again.",
+    )
 
 
 async def _check_missing_stream(connection: NatsConnection, name: str) -> Finding:

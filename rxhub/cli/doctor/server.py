@@ -1,4 +1,4 @@
-"""Check an event server: reachability, key and clock, with one Socket.IO handshake.
+"""Check a server or a worker: an event server with one Socket.IO handshake, and the probes of both.
 
 ftrack's event server and rxhub's answer `GET /socket.io/1/` with `session:heartbeat:close:transports`. No client joins
 the session, and the server drops it after its timeout.
@@ -6,7 +6,6 @@ the session, and the server drops it after its timeout.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,10 +14,13 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Thread
 from time import time
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
+
 from rxhub.cli.doctor.diagnosis import Finding, compare_clocks, note, ok, problem, unreachable
+from rxhub.telemetry.probes import LIVENESS_PATH, READINESS_PATH
 from rxhub.text.safe_repr import one_line, safe_repr
 
 __all__ = ["check_server"]
@@ -27,7 +29,27 @@ _TIMEOUT_S = 10.0
 """Limit of one request."""
 _DATE_RESOLUTION_S = 1.0
 _HANDSHAKE = re.compile(r"[^:\s]+:(\d*):(\d*):([\w,-]+)")
-_MAX_BODY_BYTES = 1000
+_MAX_BODY_BYTES = 100_000
+
+
+_REMEDY = "The log of the process has details."
+_REMEDIES = {
+    "connected": "Start the server that the reason names, or NATS, or repair the network. The log has details.",
+    "store_writable": "The disk of NATS is probably full. The log of the server names the directory and the reason.",
+    "disk_space": "Free space on the disk of the store, or limit the stream with `rxhub streams set`.",
+    "loop_lag": "The process is overloaded, or a handler blocks it. Start more processes.",
+}
+
+
+class _ProbeCheck(msgspec.Struct):
+    ok: bool
+    reason: str = ""
+    value: float | int | None = None
+
+
+class _Probe(msgspec.Struct):
+    status: Literal["ok", "failed"]
+    checks: dict[str, _ProbeCheck] = {}
 
 
 class _Answer(NamedTuple):
@@ -63,8 +85,12 @@ def check_server(url: str, user: str | None, key: str | None, timeout: float = _
     except (OSError, HTTPException, UnicodeError) as error:
         yield _unreached(place, error, timeout)
         return
-    yield from _check_answer(place, answer, user, key)
-    yield from _health(parts, timeout)
+    probes = _probes(parts, timeout)
+    if answer.status == 404 and probes:
+        yield ok(f"{place} answers: a worker")
+    else:
+        yield from _check_answer(place, answer, user, key)
+    yield from probes
     yield compare_clocks(_time(answer.date), _DATE_RESOLUTION_S, answer.asked, answer.answered)
 
 
@@ -89,18 +115,38 @@ def _ask(parts: SplitResult, path: str, headers: dict[str, str], timeout: float)
     return answer.result(timeout)
 
 
-def _health(parts: SplitResult, timeout: float) -> Iterator[Finding]:
-    """Check the store of a server of rxhub. Other servers do not have this page."""
+def _probes(parts: SplitResult, timeout: float) -> list[Finding]:
+    """Check the probes of a server or worker of rxhub. Empty if it has none, such as an event server of ftrack."""
+    findings: list[Finding] = []
+    for path, remedy in ((LIVENESS_PATH, "Restart the process."), (READINESS_PATH, _REMEDY)):
+        try:
+            answer = _ask(parts, path, {}, timeout)
+        except TimeoutError:
+            if findings:
+                findings.append(problem(f"{path} does not answer within {timeout:g} s", "Restart the process."))
+            continue
+        except (OSError, HTTPException, UnicodeError):
+            return []
+        if (checks := _checks(answer.body)) is None or answer.status not in (200, 503):
+            return []
+        if path == LIVENESS_PATH and answer.status == 200:
+            findings.append(ok(f"{path}: the process works"))
+        for name, reason, value in checks:
+            shown = f"{path}: {one_line(name, 60)}"
+            if reason:
+                findings.append(problem(f"{shown}: {one_line(reason, 300)}", _REMEDIES.get(name, remedy)))
+            elif path == READINESS_PATH:
+                findings.append(ok(shown + (f" ({value:,})" if value is not None else "")))
+    return findings
+
+
+def _checks(body: str) -> list[tuple[str, str, float | None]] | None:
+    """Name, reason and value of each check in the answer of a probe; None if it is not one of rxhub's."""
     try:
-        status = json.loads(_ask(parts, "/health", {}, timeout).body)["status"]
-    except (OSError, HTTPException, ValueError, LookupError, TypeError):
-        return
-    if status == "not storing":
-        remedy = "The disk is probably full. The log of the server names the directory and the reason."
-        yield problem("the server cannot store events; publishers get errors", remedy)
-    elif status == "disconnected":
-        remedy = "Start NATS, or repair the network. The log of the server names the reason."
-        yield problem("the server is not connected to the NATS server that stores its events", remedy)
+        found = msgspec.json.decode(body, type=_Probe)
+    except msgspec.DecodeError:
+        return None
+    return [(name, "" if check.ok else check.reason or "failed", check.value) for name, check in found.checks.items()]
 
 
 def _unreached(place: str, error: Exception, timeout: float) -> Finding:
