@@ -28,9 +28,7 @@ _MAX_PROCESSES = 256
 def command(
     modules: Annotated[
         list[str],
-        argument(
-            "MODULE...", "Modules with handlers, for example farm.handlers. MODULE:HUB selects one hub of a module."
-        ),
+        argument("MODULE", "Modules with handlers, for example farm.handlers. MODULE:HUB selects one hub of a module."),
     ],
     grace: Annotated[
         float, option("SECONDS", "Time for running handlers to finish after SIGTERM or Ctrl-C.", min=0, max=86_400)

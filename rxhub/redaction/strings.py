@@ -91,7 +91,7 @@ def _without_password(found: re.Match[str]) -> str:
     if colon and password:
         return f"{scheme}{user}:{REDACTED}@"
     # In NATS, a user without a password is a token.
-    return f"{scheme}{REDACTED}@" if user and scheme.lower() in ("nats://", "tls://") else found[0]
+    return f"{scheme}{REDACTED}@" if (user or password) and scheme.lower() in ("nats://", "tls://") else found[0]
 
 
 def _without_value(found: re.Match[str], is_secret: Callable[[object], bool]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, gaierror
 from socketserver import TCPServer
 from threading import Thread
 from typing import NamedTuple
@@ -66,8 +67,10 @@ class HttpEndpoint:
         try:
             self._server = _HttpServer(host, port, routes)
         except OSError as error:
+            is_foreign = isinstance(error, gaierror) or error.errno == errno.EADDRNOTAVAIL
+            remedy = "Use an address of this machine, for example 0.0.0.0" if is_foreign else "Choose another port"
             raise EndpointError(
-                f"Could not listen on port {port} of {host}: {error.strerror or error}. Choose another port."
+                f"Could not listen on port {port} of {host}: {error.strerror or error}. {remedy}."
             ) from None
         Thread(target=self._server.serve_forever, name="rxhub-endpoint", daemon=True).start()
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from rxhub.errors import RxHubError, error_text
 from rxhub.hub import EventHub
+from rxhub.redaction import redacted_text
 
 __all__ = ["LoadError", "NamedHub", "load"]
 
@@ -57,7 +58,8 @@ def _split(target: str) -> tuple[str, str]:
             raise LoadError(f"{target} names a file. Give the module: {name.removesuffix('.py')}")
         return name, attribute
     path = Path(name)
-    hint = f" Give the module: {'.'.join(path.with_suffix('').parts)}" if path.exists() and not path.anchor else ""
+    is_below = path.name and path.exists() and not path.anchor and ".." not in path.parts
+    hint = f" Give the module: {'.'.join(path.with_suffix('').parts)}" if is_below else ""
     raise LoadError(f"{target!r} is not MODULE or MODULE:HUB, for example farm.handlers:hub.{hint}")
 
 
@@ -66,6 +68,11 @@ def _import(name: str) -> ModuleType:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            module, _, attribute = name.rpartition(".")
+            if isinstance(getattr(sys.modules.get(module), attribute, None), EventHub):
+                raise LoadError(
+                    f"Could not import {name}: {attribute} is a hub of the module {module}. Use {module}:{attribute}."
+                ) from None
             raise LoadError(
                 f"Could not import {name}: there is no module {error.name} in {Path.cwd()} or on the Python path. Run "
                 "the command in the directory that contains it, or set PYTHONPATH."
@@ -78,11 +85,11 @@ def _import(name: str) -> ModuleType:
 def _failure(name: str, error: BaseException) -> LoadError:
     """An error in the code of the module; with its traceback, unless the message is enough."""
     frames = [frame for frame in extract_tb(error.__traceback__) if _IMPORTER not in frame.filename][2:]
-    text = error_text(error) or type(error).__name__
+    text = redacted_text(error_text(error) or type(error).__name__)
     if isinstance(error, RxHubError):
         place = _place(list(takewhile(lambda frame: not _is_ours(frame), frames)))
         return LoadError(f"Could not import {name}{place}: {text}")
-    what = "".join([*format_list(frames), *format_exception_only(error)]).rstrip()
+    what = redacted_text("".join([*format_list(frames), *format_exception_only(error)]).rstrip())
     return LoadError(f"Could not import {name}{_place(frames)}: it raised {type(error).__name__}.\n{what}")
 
 

@@ -21,7 +21,7 @@ from rxhub.cli.doctor.environment import environment
 from rxhub.cli.doctor.server import check_server
 from rxhub.server import User, Users, running
 from rxhub.telemetry.probes import Check, Readiness
-from rxhub.worker.endpoint import Endpoint, probe_routes
+from rxhub.worker.endpoint import HttpEndpoint, probe_routes
 from tests.cli.terminal import COMMAND
 
 HANDSHAKE = "8f3a:45:60:websocket,xhr-polling"
@@ -210,7 +210,7 @@ class TestProbes:
 
     def test_of_a_worker_are_reported_with_their_reasons(self) -> None:
         checks = Check("running"), Check("connected", "farm:hub is connecting"), Check("loop_lag", "", 0.25)
-        endpoint = Endpoint("127.0.0.1", 0, probe_routes(Readiness, lambda: Readiness(checks)))
+        endpoint = HttpEndpoint("127.0.0.1", 0, probe_routes(Readiness, lambda: Readiness(checks)))
         url = f"http://127.0.0.1:{endpoint.port}"
         try:
             found = asked(url)
@@ -227,7 +227,7 @@ class TestProbes:
 
     def test_of_a_worker_that_hangs_are_a_problem(self) -> None:
         lag = Readiness((Check("loop_lag", "the event loop is 70 s late", 70.0),))
-        endpoint = Endpoint("127.0.0.1", 0, probe_routes(lambda: lag, Readiness))
+        endpoint = HttpEndpoint("127.0.0.1", 0, probe_routes(lambda: lag, Readiness))
         try:
             found = asked(f"http://127.0.0.1:{endpoint.port}")
         finally:

@@ -35,6 +35,11 @@ def test_a_used_port_is_an_error_with_a_remedy() -> None:
             HttpEndpoint("127.0.0.1", endpoint.port, {})
 
 
+def test_an_address_of_another_machine_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(EndpointError, match=r"port 0 of 192\.0\.2\.1: .* Use an address of this machine"):
+        HttpEndpoint("192.0.2.1", 0, {})
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [("8080", ("127.0.0.1", 8080)), ("0.0.0.0:80", ("0.0.0.0", 80)), ("[::]:8080", ("::", 8080))],

@@ -61,6 +61,9 @@ def test_a_hub_is_selected_by_its_name(module: Write) -> None:
         ("work_bad.py", ONE, r"work_bad\.py names a file\. Give the module: work_bad"),
         ("./work_bad.py", ONE, r"'\./work_bad\.py' is not MODULE or MODULE:HUB.* Give the module: work_bad"),
         ("work_bad:", ONE, r"is not MODULE or MODULE:HUB"),
+        (":hub", ONE, r"':hub' is not MODULE or MODULE:HUB, for example farm\.handlers:hub\.$"),
+        ("", ONE, r"'' is not MODULE or MODULE:HUB, for example farm\.handlers:hub\.$"),
+        ("work_bad.hub", ONE, r"hub is a hub of the module work_bad\. Use work_bad:hub\."),
         ("work_missing", "", r"there is no module work_missing in .* or on the Python path\. Run the command in"),
         ("work_bad.more", "", r"there is no module work_bad\.more in"),
         ("work_bad", "import work_missing\n", r"work_bad\.py:1\): it raised ModuleNotFoundError\."),
@@ -76,3 +79,10 @@ def test_errors(module: Write, target: str, text: str, message: str) -> None:
     with pytest.raises(LoadError, match=message) as raised:
         load([target])
     assert "loading.py" not in str(raised.value)
+
+
+def test_an_error_of_a_module_contains_no_password(module: Write) -> None:
+    module("work_bad.py", "url = 'nats://jane:hunter2@one'\nraise ValueError('nats://jane:hunter2@one,two')\n")
+    with pytest.raises(LoadError, match=r"ValueError: nats://jane:\*\*\*@one,two") as raised:
+        load(["work_bad"])
+    assert "hunter2" not in str(raised.value)
