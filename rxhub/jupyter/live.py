@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from time import time
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from reactivex import Observable
 
 from rxhub.display.page import Page, remark, table
 from rxhub.display.renderers import error_summary, user_of
+from rxhub.event import Event
+from rxhub.hub import EventHub
 from rxhub.jupyter.cells import Cells, current_cells
 from rxhub.jupyter.live_view import LiveView
 from rxhub.redaction.preview import preview
@@ -33,11 +35,15 @@ _HEADINGS = ("time", "what", "who", "details")
 _MAX_DETAILS = 100  # characters
 
 
-def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
-    """Show the latest items of a stream below this cell.
+@overload
+def live(source: EventHub, rate: float = 5, rows: int = 20) -> Live[Event]: ...
+@overload
+def live(source: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]: ...
+def live(source: EventHub | Observable[Any], rate: float = 5, rows: int = 20) -> Live[Any]:
+    """Show the latest items of a stream, or the latest events of a hub, below this cell.
 
     Args:
-        observable: the stream; it is subscribed to at once.
+        source: the stream, which is subscribed to at once, or a hub for its `events`.
         rate: the maximum number of updates per second.
         rows: the number of items that are shown.
 
@@ -46,13 +52,16 @@ def live(observable: Observable[T], rate: float = 5, rows: int = 20) -> Live[T]:
         cell is run again, and when the kernel is interrupted.
 
     Raises:
-        TypeError: if it is not an observable.
+        TypeError: if it is neither an observable nor a hub.
         ValueError: if `rate` or `rows` is not positive.
         ModuleNotFoundError: if IPython is not installed.
         RuntimeError: if IPython is not running.
     """
+    observable: Observable[Any] = source.events if isinstance(source, EventHub) else source
     if not isinstance(observable, Observable):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"A live table needs an observable, but {type(observable).__name__} was given.")
+        given = type(observable).__name__
+        remedy = " For a subscription, use live(hub.on(…))." if isinstance(observable, str) else ""
+        raise TypeError(f"A live table needs an observable or a hub, but {given} was given.{remedy}")
     if not rate > 0:
         raise ValueError(f"A live table needs a positive rate, but rate={rate!r} was given.")
     if rows < 1:

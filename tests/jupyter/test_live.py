@@ -67,6 +67,15 @@ def test_what_comes_in_another_thread_is_drawn_by_the_kernels(kernel: Kernel) ->
     assert kernel.printed == []
 
 
+def test_a_hub_is_followed_by_its_events(kernel: Kernel) -> None:
+    kernel.run("hub = EventHub('memory://'); handling = hub.start(); table = live(hub)", "a")
+    kernel.run("hub.publish(Event('a', data={'n': 1})); hub.publish(Event('b', data={'n': 2}))", "b")
+    kernel.until(lambda: "2 received" in table(kernel))
+    assert [line.split()[1] for line in table(kernel).splitlines()[2:]] == ["b", "a"]
+    kernel.run("hub.close()", "c")
+    kernel.until(lambda: "completed" in table(kernel))
+
+
 def test_it_is_drawn_while_a_cell_handles_the_hub(kernel: Kernel) -> None:
     kernel.run("hub = EventHub('memory://studio'); table = live(hub.events, rate=50)", "a")
     kernel.run("other = EventHub('memory://studio'); handling = other.start()", "b")
@@ -123,6 +132,10 @@ class TestWithoutANotebook:
     def test_it_says_what_is_missing(self) -> None:
         with pytest.raises(RuntimeError, match="IPython is not running"):
             live(reactivex.never())
+
+    def test_it_names_the_call_for_a_subscription(self) -> None:
+        with pytest.raises(TypeError, match=r"use live\(hub\.on\(…\)\)"):
+            live("topic=a")  # type: ignore[call-overload]
 
     @pytest.mark.parametrize(
         ("arguments", "error"),
