@@ -71,4 +71,5 @@ def test_private_keys_are_redacted_and_certificates_and_public_keys_are_not() ->
 def test_a_password_for_nats_may_contain_any_character(scheme: str, before: str, after: str) -> None:
     secret = f"{before}hunter2{after}"
     assert "hunter2" not in redacted_text(f"invalid URL '{scheme}://one:4222,jane:{secret}@two,three'")
-    assert "hunter2" not in redacted_text(f"{scheme}://{secret}@two")
+    # A token: a colon would separate a user and a password.
+    assert "hunter2" not in redacted_text(f"{scheme}://{secret.replace(':', '')}@two")
