@@ -31,8 +31,10 @@ class HubAddress:
             raise TypeError(f"A server URL is a string, but {type(url).__name__} was given.")
         if "://" not in url:
             raise ValueError(
-                f"Could not determine scheme from server url {url!r}. Write http:// or https:// before the name of an "
-                "event server, nats:// before a NATS server, memory:// or memory://name for a hub within this process."
+                # The text before an @ may contain a password.
+                f"Could not determine scheme from server url {url.rpartition('@')[2]!r}. Write http:// or https:// "
+                "before the name of an event server, nats:// before a NATS server, memory:// or memory://name for a "
+                "hub within this process."
             )
         from urllib.parse import urlsplit  # its import takes longer than that of the hub
 

@@ -52,12 +52,13 @@ class TransportConfig:
         options: what was given in place of a URL; `url` is its URL.
     """
 
-    url: str
+    # The representation contains no secrets, since it may be logged.
+    url: str = field(repr=False)
     source: Mapping[str, Any] = field(default_factory=dict[str, Any])
     user: str | None = None
-    key: str | None = None
-    headers: Mapping[str, str] | None = None
-    cookies: Mapping[str, str] | None = None
+    key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    cookies: Mapping[str, str] | None = field(default=None, repr=False)
     outbox: int = 100_000
     stream: str | None = None
     options: TransportOptions | None = None

@@ -27,7 +27,8 @@ __all__ = ["check_server"]
 
 _TIMEOUT_S = 10.0
 """Limit of one request."""
-_DATE_RESOLUTION_S = 1.0
+_DATE_RESOLUTION_S = 2.0
+"""HTTP rounds down to a second, and many servers, such as uvicorn, renew the header once per second."""
 _HANDSHAKE = re.compile(r"[^:\s]+:(\d*):(\d*):([\w,-]+)")
 _MAX_BODY_BYTES = 100_000
 

@@ -74,3 +74,13 @@ def test_a_hub_shows_its_hosts_alone() -> None:
     assert not hub.secure and EventHub("tls://a").secure
     assert hosts("nats://u:pw7@a, b/") == "a, b"
     hub.close()
+
+
+@pytest.mark.parametrize("url", ["nats://jane:hunter2@127.0.0.1:1", "http://jane:hunter2@127.0.0.1:1"])
+def test_no_representation_of_a_hub_or_its_parts_contains_a_password(url: str) -> None:
+    hub = EventHub(url, api_key="hunter2", api_user="jane") if url.startswith("http") else EventHub(url)
+    assert "hunter2" not in repr(hub)
+    assert not [name for name, part in vars(hub).items() if "hunter2" in repr(part)]
+    with pytest.raises(ValueError, match="Could not determine scheme") as raised:
+        EventHub(url.partition("://")[2])
+    assert "hunter2" not in str(raised.value)
