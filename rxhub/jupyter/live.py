@@ -24,6 +24,7 @@ from rxhub.event import Event
 from rxhub.hub import EventHub
 from rxhub.jupyter.cells import Cells, current_cells
 from rxhub.jupyter.live_view import LiveView
+from rxhub.jupyter.recent_rate import RecentRate
 from rxhub.redaction.preview import preview
 from rxhub.text.safe_repr import safe_repr
 
@@ -90,6 +91,8 @@ class Live(LiveView, Generic[T]):
         self.skipped = 0
         self._latest: deque[_Item] = deque(maxlen=rows)
         self._drawn = 0  # the number of the last item that was drawn
+        self._rate = RecentRate()
+        self._drawn_rate = ""
         self._follow(
             lambda: observable.subscribe(
                 self._add, lambda error: self._end(f"failed: {error_summary(error)}"), lambda: self._end("completed")
@@ -101,16 +104,29 @@ class Live(LiveView, Generic[T]):
             self.seen += 1
             if len(self._latest) == self._latest.maxlen and self._latest[0].number > self._drawn:
                 self.skipped += 1
-            self._latest.append(_Item(self.seen, time(), item))
+            now = time()
+            self._rate.add(now)
+            self._latest.append(_Item(self.seen, now, item))
         self._invalidate()
+
+    def _rate_text(self) -> str:
+        """The rate while the table is live; empty if it is zero."""
+        rate = self._rate.per_second(time()) if self.running else 0.0
+        return f"{rate:,.0f} per second" if rate >= 10 else f"{rate:.1f} per second" if rate else ""
+
+    def _has_changed(self) -> bool:
+        with self._lock:
+            return self._rate_text() != self._drawn_rate
 
     def _page(self) -> Page:
         with self._lock:
             self._drawn = self.seen
+            self._drawn_rate = self._rate_text()
             rows = [_row(item) for item in reversed(self._latest)]
             part = table(_HEADINGS, rows) if rows else remark("no items yet")
             skipped = f"{self.skipped} skipped" if self.skipped else ""
-            return Page("live", ["" if self.running else self.status, f"{self.seen} received", skipped], [part])
+            chips = ["" if self.running else self.status, f"{self.seen} received", skipped, self._drawn_rate]
+            return Page("live", chips, [part])
 
     def __repr__(self) -> str:
         return f"<Live table, {self.status}, {self.seen} received, {self.skipped} skipped>"
