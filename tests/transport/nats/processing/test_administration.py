@@ -95,7 +95,7 @@ class TestPause:
                 hub.groups.resume("g")
                 assert sorted(seen.wait(20)) == [*range(20)] and not state(hub).is_paused
 
-    @pytest.mark.parametrize("options", [{}, {"key": "data.key"}, {"once": True}, {"sequential": True}])
+    @pytest.mark.parametrize("options", [{}, {"key": "topic"}, {"once": True}, {"sequential": True}])
     def test_holds_events_that_a_process_has_received(
         self,
         hub: EventHub,
@@ -104,15 +104,16 @@ class TestPause:
         options: dict[str, Any],
     ) -> None:
         caplog.set_level(logging.INFO, "rxhub")
-        gate, seen = Flag(), Seen()
+        running, gate, seen = Flag(), Flag(), Seen()
 
         def wait(event: Event) -> None:
+            running.set()
             assert gate.wait(LIMIT)
             seen(event)
 
         with hub.process("topic=a", wait, group="g", **options):
             publish(hub, "a", *range(30))
-            until(lambda: state(hub).pending > 0)
+            assert running.wait(LIMIT)
             hub.groups.pause("g")
             until(lambda: "The group g is paused" in caplog.text)
             gate.set()
@@ -129,22 +130,23 @@ class TestPause:
         self, hub: EventHub, impatient: None, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "rxhub")
-        gate, seen = Flag(), Seen()
+        running, gate, seen = Flag(), Flag(), Seen()
 
         def wait(event: Event) -> None:
+            running.set()
             assert gate.wait(LIMIT)
             seen(event)
 
-        with hub.process("topic=a", wait, group="g", key="data.key"):
+        with hub.process("topic=a", wait, group="g", key="topic"):
             publish(hub, "a", *range(10))
-            until(lambda: state(hub).pending == 10)
+            until(lambda: running.is_set() and state(hub).pending == 10)
             hub.groups.pause("g")
             until(lambda: "The group g is paused" in caplog.text)
             gate.set()
             seen.wait(1)
         assert seen == [0]
         hub.groups.resume("g")
-        with hub.process("topic=a", seen, group="g", key="data.key"):
+        with hub.process("topic=a", seen, group="g", key="topic"):
             seen.wait(10)
         assert seen == [*range(10)]
 
