@@ -41,7 +41,7 @@ from rxhub.transport.durable import HistoryReading, Span, Stored
 from rxhub.transport.json_payload import read_stored
 
 if TYPE_CHECKING:
-    from rxhub.telemetry.spans import OpenSpan
+    from rxhub.telemetry.open_spans import OpenSpan
 
 __all__ = ["Moment", "Progress", "Replay", "ReplayOptions"]
 

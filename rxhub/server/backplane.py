@@ -20,7 +20,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import datetime
 from pathlib import Path
 from shutil import disk_usage
 from time import monotonic
@@ -34,24 +33,20 @@ from rxhub.server.envelope import Envelope
 from rxhub.server.loop_turns import LoopTurns
 from rxhub.server.router import Router
 from rxhub.text.extras import missing_dependency
-from rxhub.transport.durable import HistoryReader, HistoryReading, Span, StreamState
+from rxhub.transport.durable import HistoryReader, HistoryReading, Span
 from rxhub.transport.outbox import Outbox
 
 try:
     from rxhub.server.id_leases import IdLeases, lease_stream
+    from rxhub.server.stored_contents import StoredContents
     from rxhub.server.subscription_activation import SubscriptionActivator
-    from rxhub.transport.nats.dead_letters import StoredDeadLetters
-    from rxhub.transport.nats.event_counts import EventCount, event_counts
-    from rxhub.transport.nats.group_replay import GroupReplay
-    from rxhub.transport.nats.groups import StoredGroups
     from rxhub.transport.nats.options import NatsOptions
     from rxhub.transport.nats.ordered_consumer import OrderedConsumer
     from rxhub.transport.nats.publishing import JetStreamPublisher, StoredPublish, resend_window
     from rxhub.transport.nats.pull_consumer import Message
     from rxhub.transport.nats.reconnecting import ReconnectingClient
-    from rxhub.transport.nats.stream_changes import StreamChanges
     from rxhub.transport.nats.stream_reader import StreamReader, StreamReaders
-    from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config, stream_states
+    from rxhub.transport.nats.streams import StreamRestorer, ensure_stream, stream_config
     from rxhub.transport.nats.subject_filters import SubjectFilters
     from rxhub.transport.nats.subjects import Subjects
 except ModuleNotFoundError as error:
@@ -260,49 +255,10 @@ class Backplane:
         parcel.accepted.add_done_callback(self._count)
         return parcel.accepted
 
-    async def streams(self) -> tuple[StreamState, ...]:
-        """The streams of events in this NATS system.
-
-        Raises:
-            HubConnectionError: if NATS cannot be reached.
-            StreamError: if JetStream rejects the request.
-        """
-        return await stream_states(self._client())
-
-    async def event_counts(self, number: int) -> list[EventCount]:
-        """The events of the stream over time, see `rxhub.transport.nats.event_counts`."""
-        return await event_counts(self._client(), self.stream, number)
-
-    def group_replay(self, group: str, expression: Expression, until: datetime, work: int) -> GroupReplay:
-        """A replay of stored events into a group, see `rxhub.transport.nats.group_replay`."""
-        return GroupReplay(self._client(), self._subjects, group, expression, until, work)
-
     @property
-    def dead_letters(self) -> StoredDeadLetters:
-        """The dead letters of the stream, for the event loop of the server.
-
-        Raises:
-            HubConnectionError: if the backplane is not started.
-        """
-        return StoredDeadLetters(self._client(), self._subjects)
-
-    @property
-    def stream_changes(self) -> StreamChanges:
-        """Changes of the streams of this NATS system, for the event loop of the server.
-
-        Raises:
-            HubConnectionError: if the backplane is not started.
-        """
-        return StreamChanges(self._client())
-
-    @property
-    def groups(self) -> StoredGroups:
-        """The groups of the stream, for the event loop of the server.
-
-        Raises:
-            HubConnectionError: if the backplane is not started.
-        """
-        return StoredGroups(self._client(), self._subjects)
+    def contents(self) -> StoredContents:
+        """What the NATS system stores. Raises HubConnectionError if the backplane is not started."""
+        return StoredContents(self._client(), self._subjects)
 
     def _client(self) -> ReconnectingClient:
         if self._link is None:

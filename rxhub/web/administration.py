@@ -28,7 +28,7 @@ from rxhub.web.site import Site
 from rxhub.web.stored import stored_problems
 
 if TYPE_CHECKING:
-    from rxhub.server.backplane import Backplane
+    from rxhub.server.stored_contents import StoredContents
 
 __all__ = ["LimitsRequest", "administration_routes"]
 
@@ -78,10 +78,10 @@ class _Changes:
         limit = self._site.server.options.limits.message
         limits = (await read_json(self._site, request, user, limit, LimitsRequest)).limits()
         is_confirmed, name = _is_confirmed(given), request.path_params["stream"]
-        with self._changing() as backplane:
-            loss = await backplane.stream_changes.preview_limits(name, **limits)
+        with self._changing() as stored:
+            loss = await stored.changes.preview_limits(name, **limits)
             if is_confirmed:
-                await backplane.stream_changes.set_limits(name, **limits)
+                await stored.changes.set_limits(name, **limits)
                 _log(user, f"changed the limits of the stream {name}: {limits}")
         return json_response({"done": is_confirmed, "loss": loss.to_json()})
 
@@ -89,12 +89,12 @@ class _Changes:
         """Remove a stream that this server does not use."""
         user, given = await self._begin(request, "confirm")
         is_confirmed, name = _is_confirmed(given), request.path_params["stream"]
-        with self._changing() as backplane:
-            loss = await backplane.stream_changes.preview_remove(name)
-            if name == backplane.stream:
+        with self._changing() as stored:
+            loss = await stored.changes.preview_remove(name)
+            if name == stored.stream:
                 raise Problem(409, f"This server stores its events in {name}. Stop it, and run `rxhub streams remove`.")
             if is_confirmed:
-                await backplane.stream_changes.remove(name)
+                await stored.changes.remove(name)
                 _log(user, f"removed the stream {name}")
         return json_response({"done": is_confirmed, "loss": loss.to_json()})
 
@@ -104,11 +104,11 @@ class _Changes:
         is_confirmed, name = _is_confirmed(given), request.path_params["stream"]
         topic, until = given.get("topic"), moment(given, "until")
         purged = 0
-        with self._changing() as backplane:
-            loss = await backplane.stream_changes.preview_purge(name, topic, until)
+        with self._changing() as stored:
+            loss = await stored.changes.preview_purge(name, topic, until)
             if is_confirmed and loss.events:
                 # No event that was stored after the preview.
-                purged = await backplane.stream_changes.purge(name, topic, loss.last_sequence)
+                purged = await stored.changes.purge(name, topic, loss.last_sequence)
                 _log(user, f"purged {purged} events of the stream {name}")
         return json_response({"done": is_confirmed, "loss": loss.to_json(), "purged": purged})
 
@@ -116,10 +116,10 @@ class _Changes:
         """Remove a group."""
         user, given = await self._begin(request, "confirm")
         is_confirmed, name = _is_confirmed(given), request.path_params["group"]
-        with self._changing() as backplane:
-            state = await backplane.groups.state(name)
+        with self._changing() as stored:
+            state = await stored.groups.state(name)
             if is_confirmed:
-                await backplane.groups.remove(name)
+                await stored.groups.remove(name)
                 _log(user, f"removed the group {name}")
         return json_response({"done": is_confirmed, "group": state._asdict()})
 
@@ -127,8 +127,8 @@ class _Changes:
         """Pause a group."""
         user, _ = await self._begin(request)
         name = request.path_params["group"]
-        with self._changing() as backplane:
-            await backplane.groups.pause(name)
+        with self._changing() as stored:
+            await stored.groups.pause(name)
         _log(user, f"paused the group {name}")
         return Response(status_code=204)
 
@@ -136,8 +136,8 @@ class _Changes:
         """Resume a group."""
         user, _ = await self._begin(request)
         name = request.path_params["group"]
-        with self._changing() as backplane:
-            await backplane.groups.resume(name)
+        with self._changing() as stored:
+            await stored.groups.resume(name)
         _log(user, f"resumed the group {name}")
         return Response(status_code=204)
 
@@ -145,10 +145,10 @@ class _Changes:
         """Let a group continue at another place."""
         user, given = await self._begin(request, "to", "event", "confirm")
         is_confirmed, name, place = _is_confirmed(given), request.path_params["group"], _place(given)
-        with self._changing() as backplane:
-            change = await backplane.groups.preview_reset(name, place)
+        with self._changing() as stored:
+            change = await stored.groups.preview_reset(name, place)
             if is_confirmed:
-                await backplane.groups.reset(name, change.sequence)
+                await stored.groups.reset(name, change.sequence)
                 _log(user, f"reset the group {name} to {change.sequence}")
         return json_response({"done": is_confirmed, **change._asdict()})
 
@@ -160,11 +160,11 @@ class _Changes:
         return user.name, given
 
     @contextmanager
-    def _changing(self) -> Generator[Backplane]:
-        """The backplane, whose errors become problems."""
-        with stored_problems(self._site) as backplane:
+    def _changing(self) -> Generator[StoredContents]:
+        """What is stored; errors become problems."""
+        with stored_problems(self._site) as stored:
             try:
-                yield backplane
+                yield stored
             except ValueError as error:
                 raise Problem(422, str(error)) from None
             except StreamError as error:

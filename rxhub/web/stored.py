@@ -31,7 +31,7 @@ from rxhub.web.site import Site
 from rxhub.web.subscription_text import parse_subscription
 
 if TYPE_CHECKING:
-    from rxhub.server.backplane import Backplane
+    from rxhub.server.stored_contents import StoredContents
     from rxhub.transport.nats.dead_letter import DeadLetter
     from rxhub.transport.nats.dead_letters import StoredDeadLetters
 
@@ -108,9 +108,9 @@ class _Stored:
         """The number of events that this server's stream stores, in spans of time of equal length."""
         _, given = await self._begin(request, "bins", cost=_HISTOGRAM_COST)
         number = integer(given, "bins", _DEFAULT_BINS, 1, _MAX_BINS)
-        with stored_problems(self._site) as backplane:
-            bins = await backplane.event_counts(number)
-        return json_response({"stream": backplane.stream, "bins": [each._asdict() for each in bins]})
+        with stored_problems(self._site) as stored:
+            bins = await stored.event_counts(number)
+        return json_response({"stream": stored.stream, "bins": [each._asdict() for each in bins]})
 
     async def replay(self, request: Request) -> Response:
         """Deliver stored events to a group again, a thousand per request."""
@@ -127,9 +127,9 @@ class _Stored:
             raise Problem(422, "Parsing this subscription takes too much work. Use fewer conditions.") from None
         finally:
             turn.spend(work.steps)
-        with stored_problems(self._site) as backplane:
+        with stored_problems(self._site) as stored:
             until = asked.until or datetime.now(UTC)
-            replay = backplane.group_replay(request.path_params["group"], expression, until, limits.work)
+            replay = stored.group_replay(request.path_params["group"], expression, until, limits.work)
             sequence = asked.sequence or (1 if asked.since is None else await replay.first(asked.since))
             replayed = await replay.run(sequence, _MAX_LETTERS)
         return json_response({"replayed": replayed.events, "next": replayed.next})
@@ -142,8 +142,8 @@ class _Stored:
         letters: list[msgspec.Raw] = []
         size = read = 0
         is_complete = False
-        with stored_problems(self._site) as backplane:
-            dead = backplane.dead_letters
+        with stored_problems(self._site) as stored:
+            dead = stored.dead_letters
             # Letters that the user may not see count as read, because reading them takes as long.
             while len(letters) < limit and size < _MAX_BYTES and read < _MAX_LETTERS:
                 letter = await dead.next(last + 1, given.get("group"))
@@ -159,8 +159,8 @@ class _Stored:
     async def show(self, request: Request) -> Response:
         """One dead letter."""
         user, _ = await self._begin(request)
-        with stored_problems(self._site) as backplane:
-            letter = await backplane.dead_letters.get(path_number(request))
+        with stored_problems(self._site) as stored:
+            letter = await stored.dead_letters.get(path_number(request))
         if not _may_see(user, letter):
             raise Problem(404, f"There is no dead letter {letter.id} that the user {user.name!r} may see.")
         return json_response(letter.to_json())
@@ -168,22 +168,22 @@ class _Stored:
     async def retry_one(self, request: Request) -> Response:
         """Deliver a dead letter to its group again."""
         await self._begin_change(request)
-        with stored_problems(self._site) as backplane:
-            await backplane.dead_letters.retry(path_number(request))
+        with stored_problems(self._site) as stored:
+            await stored.dead_letters.retry(path_number(request))
         return Response(status_code=204)
 
     async def drop_one(self, request: Request) -> Response:
         """Delete a dead letter."""
         await self._begin_change(request)
-        with stored_problems(self._site) as backplane:
-            await backplane.dead_letters.drop(path_number(request))
+        with stored_problems(self._site) as stored:
+            await stored.dead_letters.drop(path_number(request))
         return Response(status_code=204)
 
     async def retry(self, request: Request) -> Response:
         """Deliver many dead letters to their groups again."""
         chosen, group = await self._begin_many(request)
-        with stored_problems(self._site) as backplane:
-            dead = backplane.dead_letters
+        with stored_problems(self._site) as stored:
+            dead = stored.dead_letters
             ids = chosen or [letter.id async for letter in _first(dead, group)]
             done, missing = await _each(dead.retry, ids)
         return json_response({"retried": done, "missing": missing, "more": not chosen and len(ids) == _MAX_LETTERS})
@@ -191,17 +191,17 @@ class _Stored:
     async def drop(self, request: Request) -> Response:
         """Delete many dead letters."""
         chosen, group = await self._begin_many(request)
-        with stored_problems(self._site) as backplane:
+        with stored_problems(self._site) as stored:
             if not chosen:
-                return json_response({"dropped": await backplane.dead_letters.drop("all", group), "missing": []})
-            done, missing = await _each(backplane.dead_letters.drop, chosen)
+                return json_response({"dropped": await stored.dead_letters.drop("all", group), "missing": []})
+            done, missing = await _each(stored.dead_letters.drop, chosen)
         return json_response({"dropped": done, "missing": missing})
 
     async def _states(self, request: Request) -> tuple[User, tuple[StreamState, ...]]:
         user, _ = await self._begin(request)
-        with stored_problems(self._site) as backplane:
-            states = await backplane.streams()
-            return user, tuple([each for each in states if user.is_admin or each.name == backplane.stream])
+        with stored_problems(self._site) as stored:
+            states = await stored.streams()
+            return user, tuple([each for each in states if user.is_admin or each.name == stored.stream])
 
     async def _begin(self, request: Request, *names: str, cost: float = _REQUEST_COST) -> tuple[User, dict[str, str]]:
         user = await authenticate(self._site, request)
@@ -253,8 +253,8 @@ def _may_see(user: User, letter: DeadLetter) -> bool:
 
 
 @contextmanager
-def stored_problems(site: Site) -> Generator[Backplane]:
-    """The backplane, whose errors become problems."""
+def stored_problems(site: Site) -> Generator[StoredContents]:
+    """What the server's backplane stores; errors become problems."""
     backplane = site.server.options.backplane
     if backplane is None:
         raise Problem(
@@ -262,7 +262,7 @@ def stored_problems(site: Site) -> Generator[Backplane]:
             "This server does not store events. Start it with `rxhub serve --store DIR` or `--nats URL` (backplane=).",
         )
     try:
-        yield backplane
+        yield backplane.contents
     except NotFoundError as error:
         raise Problem(404, str(error)) from None
     except (HubConnectionError, StreamError) as error:
