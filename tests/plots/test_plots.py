@@ -11,8 +11,9 @@ import pytest
 from reactivex.scheduler import ImmediateScheduler
 
 from rxhub import Delivery, Dispatcher, Event
-from rxhub.plots import Plot, latencies, rates, timeline
+from rxhub.plots import Plot, lag, latencies, rates, timeline
 from rxhub.testing import Recording
+from rxhub.transport.durable import GroupState
 from tests.display.test_page import elements
 
 HOSTILE = ["<script>alert(1)</script>", "</svg>", "&\"'", "\ud800", "\u202e", "datum.x", "", "a" * 1000]
@@ -133,3 +134,35 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     for plot in (rates([]), latencies([]), timeline(Dispatcher().dispatch(Event("a")))):
         assert len(plot.text().splitlines()) == 2
         check(plot, tmp_path / "empty.svg")
+
+
+def group(name: str, waiting: int) -> GroupState:
+    return GroupState(name, waiting, pending=0, repeated=0)
+
+
+def test_lag_shows_the_last_and_the_largest_number_of_waiting_events() -> None:
+    measured = [(0.0, [group("a", 8), group("b", 0)]), (1.0, [group("a", 4)]), (2.0, [group("a", 0), group("b", 1)])]
+    assert [line.split() for line in lag(measured).text().splitlines()[2:]] == [
+        ["a", "0", "8", "█▄"],
+        ["b", "1", "1", "█"],
+    ]
+
+
+def test_lag_at_dates_is_drawn_in_utc() -> None:
+    begin = datetime(2026, 1, 1, 12, 59, tzinfo=UTC)
+    plot = lag((begin + timedelta(minutes=n), [group("a", n)]) for n in range(3))
+    assert "UTC" in plot.html()
+    assert "01 PM" in plot.html()
+
+
+def test_lag_is_static_and_keeps_groups_with_similar_names_apart(tmp_path: Path) -> None:
+    check(lag([(float(n), [group(name, n) for name in HOSTILE]) for n in range(2)]), tmp_path / "lag.svg")
+    names = [f"{'x' * 100}{n}" for n in range(10)]
+    text = lag([(0.0, [group(name, n) for n, name in enumerate(names)])]).text()
+    assert "2 more groups not shown" in text
+    assert "(8)" in text
+
+
+def test_no_groups_are_said(tmp_path: Path) -> None:
+    assert "no groups" in lag([(0.0, [])]).text()
+    check(lag([]), tmp_path / "empty.svg")
