@@ -14,7 +14,7 @@ from hypothesis import given
 
 from rxhub import Delivery, Emission, Event, EventHub, Outcome, Signal, Subscriber
 from rxhub.display.page import Page
-from rxhub.exploration import Events, Keys, MatchCounts, Topics
+from rxhub.exploration import Events, Keys, MatchCounts, TopicCounts
 from rxhub.expression import Explanation, explain, parse
 from rxhub.jupyter import Watch, watch
 from rxhub.plugins import PluginReport
@@ -242,7 +242,7 @@ class TestThePageOnNotebooks:
         "`EventHub`": (EventHub,),
         "a subscriber": (Subscriber,),
         "`Delivery`": (Delivery,),
-        "`read_events(...)`, its `topics()`, `keys()` and `explain(...)`": (Events, Topics, Keys, MatchCounts),
+        "`read_events(...)`, its `topics()`, `keys()` and `explain(...)`": (Events, TopicCounts, Keys, MatchCounts),
         "`Signal`": (Signal,),
         "a recorded stream, from `record(...)` or `recorded(...)`": (Recording, Page),
         "`watch(...)`": (Watch,),
