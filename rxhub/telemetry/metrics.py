@@ -15,10 +15,12 @@ directory, as prometheus-client does; `exposition(directory=…)` returns their 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from threading import Event as Flag
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
@@ -45,6 +47,8 @@ __all__ = ["collect", "disable", "enable", "exposition", "process_ended"]
 _UPDATE_INTERVAL_S = 1.0
 # Measuring each event would cost a tenth of its dispatch. At 20 events a second and fewer, each is measured.
 _MEASURE_INTERVAL_S = 0.05
+_MAX_READINGS = 20
+_READING_DELAY_S = 0.01
 _BY_TOPIC: Final = {
     "published": (
         "rxhub_events_published",
@@ -288,6 +292,11 @@ def exposition(accept: str = "", directory: str | None = None) -> tuple[bytes, s
     else:
         registry = REGISTRY if _sampler is None else _sampler.registry
     encode, content_type = choose_encoder(accept)
+    for _ in range(_MAX_READINGS - 1):
+        with suppress(struct.error):
+            return encode(registry), content_type
+        # A process that starts has created a file, and not written its head yet.
+        sleep(_READING_DELAY_S)
     return encode(registry), content_type
 
 

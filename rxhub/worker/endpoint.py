@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6, gaierror
@@ -15,6 +16,8 @@ from rxhub.errors import RxHubError
 from rxhub.telemetry.probes import LIVENESS_PATH, READINESS_PATH, Readiness
 
 __all__ = ["EndpointError", "HttpEndpoint", "Response", "Routes", "metrics_route", "parse_address", "probe_routes"]
+
+logger = logging.getLogger("rxhub.worker")
 
 METRICS_PATH = "/metrics"
 _REQUEST_TIMEOUT_S = 5.0
@@ -58,6 +61,14 @@ def metrics_route(directory: str | None = None) -> Routes:
 
 def _answer(readiness: Readiness) -> Response:
     return Response(json.dumps(readiness.to_json()).encode() + b"\n", status=readiness.http_status)
+
+
+def _call(route: Callable[[], Response]) -> Response:
+    try:
+        return route()
+    except Exception as error:
+        logger.error("A request could not be answered: %s", error, exc_info=error)
+        return Response(b'{"status": "error", "reason": "The log contains the error."}\n', status=500)
 
 
 class HttpEndpoint:
@@ -106,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, _HttpServer)
         route = self.server.routes.get(self.path.partition("?")[0])
-        response = Response(b'{"status": "not found"}\n', status=404) if route is None else route()
+        response = Response(b'{"status": "not found"}\n', status=404) if route is None else _call(route)
         self.send_response(response.status)
         self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(response.body)))

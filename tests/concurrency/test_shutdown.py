@@ -293,6 +293,7 @@ def test_a_forked_child_has_the_handlers_of_before(hub: EventHub, nats: Nats) ->
     # Python drops signals that come while it prepares a child, so the child says when it is ready.
     body = """
 def fork(event):
+    asyncio.run(is_listening())
     ready, tell = os.pipe()
     child = os.fork()
     if not child:

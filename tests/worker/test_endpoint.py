@@ -8,7 +8,7 @@ from socket import create_connection
 import pytest
 
 from rxhub.telemetry.probes import Check, Readiness
-from rxhub.worker.endpoint import EndpointError, HttpEndpoint, parse_address, probe_routes
+from rxhub.worker.endpoint import EndpointError, HttpEndpoint, Response, parse_address, probe_routes
 from tests.worker.programs import probe
 
 
@@ -19,6 +19,15 @@ def test_it_answers_probes() -> None:
         status, body = probe(endpoint.port, "/readyz")
         assert (status, body["reason"]) == (503, "connected: no server answers")
         assert probe(endpoint.port, "/other") == (404, {"status": "not found"})
+
+
+def test_an_error_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> Response:
+        raise ValueError("a fault")
+
+    with closing(HttpEndpoint("127.0.0.1", 0, {"/healthz": fail})) as endpoint:
+        assert probe(endpoint.port, "/healthz") == (500, {"status": "error", "reason": "The log contains the error."})
+    assert "A request could not be answered: a fault" in caplog.text
 
 
 def test_silent_and_malformed_clients_do_not_disturb_others(capfd: pytest.CaptureFixture[str]) -> None:

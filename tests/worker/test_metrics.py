@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import urllib.request
 from pathlib import Path
+from threading import Timer
 from urllib.error import URLError
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rxhub import EventHub
+from rxhub.telemetry.metrics import exposition
 from rxhub.testing import Nats
 from tests.threads import LIMIT, until
 from tests.worker.programs import free_port, jobs, probe, publish, working
@@ -41,3 +43,12 @@ def test_it_serves_the_metrics_of_all_processes(tmp_path: Path, nats: Nats, hub:
         until(lambda: value(port, "rxhub_processing_handled_total", group="jobs", topic="job") == 20, 2 * LIMIT)
         assert value(port, "rxhub_processing_seconds_count", group="jobs") == 20
         assert worker.end() == 0
+
+
+def test_a_file_that_another_process_has_just_created_is_read_again(tmp_path: Path) -> None:
+    created = tmp_path / "counter_1.db"
+    created.touch()
+    writing = Timer(0.05, lambda: created.write_bytes(bytes(4096)))
+    writing.start()
+    assert exposition(directory=str(tmp_path))[0] == b""
+    writing.join()
