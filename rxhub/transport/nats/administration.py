@@ -131,7 +131,7 @@ class Groups:
         Args:
             group: its name.
             to: the first event: an aware datetime, a timedelta (how long ago, by the server's clock), a sequence, the
-                id of an event, or "first".
+                id of an event, or "first". A place behind the last event is that of the next one.
 
         Returns:
             The sequence.

@@ -113,11 +113,10 @@ class StoredGroups:
             for kind in ("attempts", "handled"):
                 await self._delete(f"STREAM.DELETE.KV_{self._stream}-{kind}-{name}", NO_STREAM)
             await asyncio.sleep(_RECREATE_DELAY_S)
-            request = {"stream_name": self._stream, "config": config, "action": "create"}
-            with suppress(StreamError):
-                await self._link.js_request(f"CONSUMER.CREATE.{self._stream}.{name}", request)
+            await self._try_to_create(name, config)
             # A process may have been faster, with this place, or, if it did not see the record, with the old one.
-            if await self._reset_id(group) == reset_id:
+            found = await self._find(name)
+            if found is not None and reset_id_of(found["config"]) == reset_id:
                 await self._records.delete(name)
                 return sequence
         raise HubConnectionError(
@@ -147,20 +146,32 @@ class StoredGroups:
         return {info["name"]: info for info in found if info["config"].get("durable_name")}
 
     async def _info(self, group: str) -> dict[str, Any]:
+        name = consumer_name(group)
+        if (info := await self._find(name)) is not None:
+            return info
+        if (config := await self._records.get(name)) is not None:
+            # Another reset has deleted it, and runs or was interrupted.
+            await asyncio.sleep(_RECREATE_DELAY_S)
+            await self._try_to_create(name, config)
+        # Or it has ended between the two requests.
+        if (info := await self._find(name)) is not None:
+            return info
+        raise NotFoundError(
+            f"There is no group {group!r} in the stream {self._stream!r}. `rxhub groups` lists the groups."
+        )
+
+    async def _find(self, consumer: str) -> dict[str, Any] | None:
         try:
-            return await self._link.js_request(f"CONSUMER.INFO.{self._stream}.{consumer_name(group)}")
+            return await self._link.js_request(f"CONSUMER.INFO.{self._stream}.{consumer}")
         except StreamError as error:
             if error.number not in (NO_CONSUMER, NO_STREAM):
                 raise
-            raise NotFoundError(
-                f"There is no group {group!r} in the stream {self._stream!r}. `rxhub groups` lists the groups."
-            ) from None
+            return None
 
-    async def _reset_id(self, group: str) -> str:
-        try:
-            return reset_id_of((await self._info(group))["config"])
-        except NotFoundError:
-            return ""
+    async def _try_to_create(self, consumer: str, config: Mapping[str, Any]) -> None:
+        request = {"stream_name": self._stream, "config": config, "action": "create"}
+        with suppress(StreamError):
+            await self._link.js_request(f"CONSUMER.CREATE.{self._stream}.{consumer}", request)
 
     async def _delete(self, api: str, missing: int) -> None:
         try:
@@ -177,7 +188,8 @@ class StoredGroups:
             case "first":
                 return 1
             case int() if to > 0:
-                return to
+                # JetStream would deliver nothing to the group until the stream has reached a later sequence.
+                return min(to, await self._end())
             case str() if to:
                 return await sequence_of(self._link, self._subjects, to)
             case timedelta():
@@ -185,7 +197,7 @@ class StoredGroups:
                 try:
                     return await self._sequence(now - to)
                 except OverflowError:
-                    return 1
+                    return 1 if to > timedelta() else await self._end()
             case datetime() if to.tzinfo is not None:
                 return max(1, await first_since(self._link, self._stream, to, f"{self._stream}.>"))
             case _:
@@ -194,6 +206,10 @@ class StoredGroups:
             "A group is reset to an aware datetime, a timedelta (how long ago), a sequence of the stream from 1, the "
             f'id of an event, or "first", but {to!r} was given.'
         )
+
+    async def _end(self) -> int:
+        """The sequence of the next event of the stream."""
+        return (await self._link.js_request(f"STREAM.INFO.{self._stream}"))["state"]["last_seq"] + 1
 
 
 def _floor(info: Mapping[str, Any]) -> int:

@@ -101,6 +101,11 @@ class Group:
                 "priority_timeout": int(PIN_TIMEOUT_S * _NANOSECONDS),
             }
 
+    @property
+    def reset_id(self) -> str:
+        """The id of the latest reset, according to the last response; empty if there is none."""
+        return self._reset_id or ""
+
     async def create_streams(self) -> bool:
         """Create missing streams; whether the stream of events was recreated since the last call."""
         link = self.link

@@ -5,6 +5,9 @@ key-value bucket. Each write replaces the page by one that also contains the ids
 result of a write is unknown, the page is not written again, because the server could apply the two writes in either
 order. Every process keeps the digests of all pages in memory, and reads new pages before it looks up ids. It therefore
 knows every id that any process has stored, also after a crash.
+
+The key of a page contains the id of the latest reset of the group. A process that has not noticed a reset yet writes
+its page with all ids from before it, and others ignore that page.
 """
 
 from __future__ import annotations
@@ -58,11 +61,14 @@ logger = logging.getLogger("rxhub")
 class HandledIdStore:
     """The handled ids of one group, as one process knows them."""
 
-    def __init__(self, link: ReconnectingClient, stream: str, group: str, replicas: int) -> None:
+    def __init__(
+        self, link: ReconnectingClient, stream: str, group: str, replicas: int, reset_id: Callable[[], str] = str
+    ) -> None:
+        self.reset_id = reset_id  # the id of the latest reset that this process has noticed; empty if there is none
         description = f"Digests of the ids of events of {stream} that {group} has handled."
         self._bucket = KvBucket(link, f"{stream}-handled-{group}", description, _DAYS * _DAY_S, replicas)
         self._digests = _DigestSet()
-        self._created = ""
+        self._created = ("", "")
         # The last sequence that was read, and the number of bytes that were read of the latest pages.
         self._read = 0
         self._taken = BoundedDict[str, int](_LATEST_PAGES)
@@ -81,13 +87,19 @@ class HandledIdStore:
         await self._catch_up()
         return {each for each in digests if each in self._digests}
 
-    async def mark(self, digests: Iterable[bytes]) -> None:
-        """Store digests with one write. If it raises HubConnectionError, they may be stored or not."""
+    async def mark(self, digests: Iterable[bytes], reset_id: str | None = None) -> None:
+        """Store digests with one write. If it raises HubConnectionError, they may be stored or not.
+
+        `reset_id`: the latest reset before they were handled, if there may have been another one since.
+        """
+        if reset_id is None:
+            reset_id = self.reset_id()
         added = b"".join(digests)
         async with self._writing:
             key, page = self._key, self._page
-            if not key or len(page) >= _PAGE_BYTES or monotonic() > self._page_ends:
-                key, page, self._page_ends = uuid4().hex, b"", monotonic() + _PAGE_AGE_S
+            is_full = len(page) >= _PAGE_BYTES or monotonic() > self._page_ends
+            if not key or is_full or _reset_id_of(key) != reset_id:
+                key, page, self._page_ends = f"{reset_id}-{uuid4().hex}", b"", monotonic() + _PAGE_AGE_S
             self._key = ""
             page += added
             sequence = await self._bucket.put(key, page)
@@ -100,9 +112,9 @@ class HandledIdStore:
         async with self._reading:
             info = await self._bucket.create()
             self._offset = server_time(info).timestamp() - monotonic()
-            if str(info["created"]) != self._created:
-                # The bucket was recreated, and its sequences start again.
-                self._created, self._read = str(info["created"]), 0
+            if (created := (str(info["created"]), self.reset_id())) != self._created:
+                # The bucket was recreated, and its sequences start again, or the group was reset.
+                self._created, self._read = created, 0
                 self._digests, self._key = _DigestSet(), ""
                 self._taken.clear()
             last: int = info["state"]["last_seq"]
@@ -113,7 +125,10 @@ class HandledIdStore:
                 self._read = max(self._read, pages[-1].sequence if pages else last)
 
     def _take(self, key: str, page: bytes, time: float) -> None:
-        """Add the digests of a page that were not read before."""
+        """Add the digests of a page that were not read before, unless the group was reset after it was written."""
+        # Without a reset, the group may be a new one in place of a lost one: its ids count.
+        if (reset_id := self.reset_id()) and _reset_id_of(key) != reset_id:
+            return
         begin = self._taken.pop(key, 0)
         self._taken[key] = max(len(page), begin)
         self._digests.add(page, begin, int(time) // _DAY_S)
@@ -207,7 +222,8 @@ class HandledIds:
             digests = [job.id_digest for job in jobs]
             if not jobs:
                 continue  # they were cleared
-            seconds = await _retry(lambda digests=digests: self._mark(digests))
+            reset_id = self._store.reset_id()
+            seconds = await _retry(lambda digests=digests, reset_id=reset_id: self._mark(digests, reset_id))
             self._storing_s += (seconds - self._storing_s) * _SMOOTHING
             if not self._unstored:
                 self._has_unstored.clear()
@@ -216,9 +232,9 @@ class HandledIds:
                 self._on_stored(job)
             self._submit_ready()
 
-    async def _mark(self, digests: list[bytes]) -> float:
+    async def _mark(self, digests: list[bytes], reset_id: str) -> float:
         began = monotonic()
-        await self._store.mark(digests)
+        await self._store.mark(digests, reset_id)
         return monotonic() - began
 
     def _submit_ready(self) -> None:
@@ -239,6 +255,10 @@ class HandledIds:
 
 def _take(waiting: deque[Job]) -> list[Job]:
     return [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
+
+
+def _reset_id_of(key: str) -> str:
+    return key.rpartition("-")[0]
 
 
 async def _retry(request: Callable[[], Awaitable[T]]) -> T:

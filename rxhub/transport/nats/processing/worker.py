@@ -98,7 +98,9 @@ class Worker:
         self._id_store: HandledIdStore | None = None
         self._handled_ids: HandledIds | None = None
         if options.once:
-            self._id_store = HandledIdStore(group.link, group.stream, group.consumer, group.replicas)
+            self._id_store = HandledIdStore(
+                group.link, group.stream, group.consumer, group.replicas, lambda: group.reset_id
+            )
             self._handled_ids = HandledIds(
                 self._id_store, self._handlers, options.concurrency, self._skip, self.expire, self._succeed
             )

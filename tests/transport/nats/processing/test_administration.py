@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event as Flag
@@ -198,6 +199,18 @@ class TestPause:
             assert seen.wait(2) == [0, 1]
 
 
+def interrupt_reset(hub: EventHub, sequence: int) -> None:
+    """Do what a reset of the group g has done before its consumer is created again."""
+    transport: Any = hub._link.transport
+    records = ResetRecords(transport.link, transport.subjects.stream)
+    wanted = {
+        name: value for name, value in config(hub, "g").items() if name not in ("deliver_policy", "opt_start_seq")
+    }
+    wanted |= {"deliver_policy": "by_start_sequence", "opt_start_seq": sequence}
+    transport.call(records.put("g", wanted))
+    ask(hub, "CONSUMER.DELETE.{stream}.g")
+
+
 class TestReset:
     @pytest.mark.parametrize("kind", ["first", "sequence", "time", "event", "ago"])
     def test_moves_a_group_without_processes(self, hub: EventHub, kind: str) -> None:
@@ -251,7 +264,8 @@ class TestReset:
                     # Processes recreate a consumer behind its floor if they are faster, so some may come once more.
                     assert not any(again[value] for value in range(10))
 
-    def test_delivers_again_to_a_process_that_did_not_notice(self, hub: EventHub) -> None:
+    @pytest.mark.parametrize("once", [False, True])
+    def test_delivers_again_to_a_process_that_did_not_notice(self, hub: EventHub, once: bool) -> None:
         gate, seen = Flag(), Seen()
 
         def wait(event: Event) -> None:
@@ -259,7 +273,7 @@ class TestReset:
             if event.data["value"] == 3:
                 assert gate.wait(LIMIT)
 
-        with hub.process("topic=a", wait, group="g", sequential=True):
+        with hub.process("topic=a", wait, group="g", sequential=True, once=once):
             publish(hub, "a", *range(4))
             # Its only handler is busy, so it has no open request that the server could answer.
             seen.wait(4)
@@ -304,17 +318,40 @@ class TestReset:
     def test_is_completed_by_the_next_process_if_it_was_interrupted(self, hub: EventHub) -> None:
         publish(hub, "a", *range(5))
         handled(hub, 5)
-        transport: Any = hub._link.transport
-        records = ResetRecords(transport.link, transport.subjects.stream)
-        wanted = {
-            name: value for name, value in config(hub, "g").items() if name not in ("deliver_policy", "opt_start_seq")
-        }
-        wanted |= {"deliver_policy": "by_start_sequence", "opt_start_seq": 3}
-        transport.call(records.put("g", wanted))
-        ask(hub, "CONSUMER.DELETE.{stream}.g")
+        interrupt_reset(hub, 3)
         seen = Seen()
         with hub.process("topic=a", seen, group="g"):
             assert seen.wait(3) == [2, 3, 4]
+
+    def test_is_completed_by_the_next_change_if_it_was_interrupted(self, hub: EventHub) -> None:
+        publish(hub, "a", *range(5))
+        handled(hub, 5)
+        interrupt_reset(hub, 3)
+        hub.groups.pause("g")
+        assert state(hub).is_paused and state(hub).waiting == 3
+
+    def test_of_two_administrators_at_once_leaves_a_place_of_one(self, hub: EventHub, nats: Nats) -> None:
+        publish(hub, "a", *range(10))
+        handled(hub, 10)
+        with another(nats) as second, ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(each.groups.reset, "g", to) for each, to in ((hub, 3), (second, 7))]
+            assert [call.result(LIMIT) for call in calls] == [3, 7]
+        assert state(hub).waiting in (8, 4)
+        seen = Seen()
+        with hub.process("topic=a", seen, group="g"):
+            seen.wait(4)
+            until(lambda: is_idle(hub, "g"))
+        assert seen in ([*range(2, 10)], [*range(6, 10)])
+
+    @pytest.mark.parametrize("to", [100, 2**64, datetime.max.replace(tzinfo=UTC), timedelta.min])
+    def test_behind_the_last_event_continues_with_the_next_one(self, hub: EventHub, to: Any) -> None:
+        publish(hub, "a", *range(3))
+        handled(hub, 3)
+        assert hub.groups.preview_reset("g", to).sequence == hub.groups.reset("g", to) == 4
+        publish(hub, "a", 3)
+        seen = Seen()
+        with hub.process("topic=a", seen, group="g"):
+            assert seen.wait(1) == [3]
 
     def test_keeps_a_pause(self, hub: EventHub) -> None:
         publish(hub, "a", *range(3))

@@ -44,9 +44,9 @@ def main(options: dict[str, Any], notes: Path) -> None:
 
     mark = HandledIdStore.mark
 
-    async def mark_and_die(self: HandledIdStore, digests: Iterable[bytes]) -> None:
+    async def mark_and_die(self: HandledIdStore, digests: Iterable[bytes], reset_id: str | None = None) -> None:
         marked = list(digests)
-        await mark(self, marked)
+        await mark(self, marked, reset_id)
         if not set(to_die).isdisjoint(marked):
             os._exit(9)
 
