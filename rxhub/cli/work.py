@@ -16,7 +16,7 @@ from rxhub.cli.exit_status import Status, exits_with_status
 from rxhub.cli.options import argument, option
 from rxhub.cli.output import log_to_stderr
 from rxhub.concurrency.shutdown import GRACE_S
-from rxhub.telemetry.counts import METRICS_VARIABLE
+from rxhub.telemetry.counts import METRICS_VARIABLE, PROCESS_VARIABLE
 from rxhub.telemetry.probes import Readiness
 
 __all__ = ["command"]
@@ -75,8 +75,10 @@ def command(
 
     if metrics is not None or METRICS_VARIABLE in os.environ:
         # Before the modules create hubs.
-        from rxhub.telemetry.metrics import enable
+        from rxhub.telemetry.metrics import enable, share_as
 
+        if name := os.environ.pop(PROCESS_VARIABLE, ""):  # programs that handlers start have no name
+            share_as(name)
         enable()
     worker = WorkerProcess(modules, grace, on_loaded=_log)
     _answer(health, metrics, worker.liveness, worker.readiness)

@@ -126,11 +126,14 @@ class Dispatcher(Subscribers):
             delivery._matched = matched
             trace = None
             if tracing.active is not None and matched:
-                delivery._trace = trace = tracing.active.deliver(event)
+                delivery._trace = trace = tracing.active.handle(event)
         else:
             delivery = unfinished
             matched = delivery._matched[delivery._next :]
             trace = delivery._trace
+        # Most subscribers share their variables, and so a copy of them in which the context of the event is attached.
+        entered: Context | None = None
+        traced: Context | None = None
         # Read once: a callback may start to observe the deliveries.
         timed = bool(self._watchers)
         for subscriber in matched:
@@ -144,7 +147,10 @@ class Dispatcher(Subscribers):
                 if trace is None:
                     result = subscriber.context.copy().run(subscriber.callback, event)
                 else:
-                    result = trace.call(subscriber, event)
+                    if traced is None or subscriber.context is not entered:
+                        traced = trace.enter(subscriber)
+                        entered = None if trace.records else subscriber.context
+                    result = traced.copy().run(subscriber.callback, event)
                 if result is not None:
                     if (needs_await if run is None else is_unfinished)(result):
                         result = (run or _refuse)(as_coroutine(result), self._awaiting_context(subscriber, trace))
@@ -201,10 +207,8 @@ class Dispatcher(Subscribers):
                 delivery.start_clock()
             result: Any = None
             try:
-                if trace is None:
-                    result = subscriber.context.copy().run(subscriber.callback, event)
-                else:
-                    result = trace.call(subscriber, event)
+                context = subscriber.context.copy() if trace is None else trace.enter(subscriber)
+                result = context.run(subscriber.callback, event)
                 if result is not None:
                     if is_unfinished(result):
                         # A new task gives the coroutine the subscriber's context.
@@ -265,7 +269,7 @@ class Dispatcher(Subscribers):
         delivery.event = event
         delivery._matched = self._targeted(event, matched) if event.get("target") else matched
         if tracing.active is not None and delivery._matched:
-            delivery._trace = tracing.active.deliver(event)
+            delivery._trace = tracing.active.handle(event)
         return delivery
 
     def _interrupted(

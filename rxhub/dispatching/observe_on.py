@@ -102,17 +102,13 @@ class ScheduledSubscriber:
             delivery.complete_pending(None)
             self._schedule_next()
             return None
-        context = self._subscriber.context.copy()
         started = perf_counter() if delivery.timed else None
         trace = delivery._trace  # pyright: ignore[reportPrivateUsage]
         if trace is not None:
             trace = trace.branch()
         try:
-            if trace is None:
-                result = context.run(self._subscriber.callback, event)
-            else:
-                result = trace.call(self._subscriber, event)
-                trace.attach(context)
+            context = self._subscriber.context.copy() if trace is None else trace.enter(self._subscriber)
+            result = context.run(self._subscriber.callback, event)
             if is_unfinished(result):
                 coroutine = as_coroutine(result)
                 if (loop := running_loop()) is None:

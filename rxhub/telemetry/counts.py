@@ -27,6 +27,7 @@ __all__ = [
     "METRICS_VARIABLE",
     "OTHER",
     "PROCESSING_RESULTS",
+    "PROCESS_VARIABLE",
     "BridgeCounts",
     "Durations",
     "EventCounts",
@@ -43,32 +44,58 @@ __all__ = [
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable of prometheus-client with the directory that processes share."""
 
+PROCESS_VARIABLE = "RXHUB_METRICS_PROCESS"
+"""The environment variable with the name of a process in that directory; see `rxhub.telemetry.metrics.share_as`."""
+
 OTHER = "other"
 """The family of topics beyond the limits."""
 
 PROCESSING_RESULTS = ("handled", "failed", "retried", "dead", "skipped", "expired")
 """What the processes of a group count; see `hub.process(…).counts`."""
 
+# Each series counts so many topics by name, and further ones by their families.
 _MAX_TOPICS = 4_096
+_MAX_LENGTH = 100
 _MAX_FAMILIES = 100
 _FAMILY_SEGMENTS = 2
 _BOUNDS_S = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
 
 
-class TopicCounts:
-    """Numbers by topic, for a bounded number of topics."""
-
-    __slots__ = ("numbers",)
+class Families:
+    """The family of a topic: its first two segments, for the first 100 families; `other` for all further ones."""
 
     def __init__(self) -> None:
+        self._known: set[str] = {OTHER}
+
+    def of(self, topic: str) -> str:
+        family = ".".join(topic[:_MAX_LENGTH].split(".", _FAMILY_SEGMENTS)[:_FAMILY_SEGMENTS])
+        if family in self._known:
+            return family
+        if len(self._known) > _MAX_FAMILIES:
+            return OTHER
+        # Topics of this process may contain surrogates, which the formats of Prometheus cannot express.
+        family = family.encode(errors="replace").decode()
+        self._known.add(family)
+        return family
+
+
+class TopicCounts:
+    """Numbers by topic, or by family for topics that are long or beyond the first 4,096."""
+
+    __slots__ = ("_families", "numbers")
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
         self.numbers: dict[str, int] = {}
 
     def add(self, topic: object) -> None:
         try:
             self.numbers[topic] += 1  # pyright: ignore[reportArgumentType]
         except (KeyError, TypeError):
-            # Events from other programs may have anything as their topic.
-            key = topic if isinstance(topic, str) and len(self.numbers) < _MAX_TOPICS else OTHER
+            key = OTHER  # events from other programs may have anything as their topic
+            if isinstance(topic, str):
+                is_named = len(self.numbers) < _MAX_TOPICS and len(topic) <= _MAX_LENGTH
+                key = topic if is_named else self._families.of(topic)
             self.numbers[key] = self.numbers.get(key, 0) + 1
 
 
@@ -88,22 +115,6 @@ class Durations:
         self.total_s += seconds
 
 
-class Families:
-    """The family of a topic: its first two segments, for the first 100 families; `other` for all further ones."""
-
-    def __init__(self) -> None:
-        self._known: set[str] = {OTHER}
-
-    def of(self, topic: str) -> str:
-        family = ".".join(topic.split(".", _FAMILY_SEGMENTS)[:_FAMILY_SEGMENTS])[:100]
-        if family in self._known:
-            return family
-        if len(self._known) > _MAX_FAMILIES:
-            return OTHER
-        self._known.add(family)
-        return family
-
-
 class GroupCounts:
     """What this process counts for one group.
 
@@ -114,8 +125,8 @@ class GroupCounts:
             of one event of each batch of results, and at low rates of each event.
     """
 
-    def __init__(self) -> None:
-        self.results = {name: TopicCounts() for name in PROCESSING_RESULTS}
+    def __init__(self, families: Families) -> None:
+        self.results = {name: TopicCounts(families) for name in PROCESSING_RESULTS}
         self.running = Durations()
         self.waiting = Durations()
 
@@ -164,15 +175,17 @@ class EventCounts:
         inbox_wait: how long an item waited in the inbox; measured about once a second.
         reconnections: of hubs.
         bridges: by the name of the bridge.
+        families: of all topics.
     """
 
     def __init__(self) -> None:
-        self.published = TopicCounts()
-        self.received = TopicCounts()
-        self.replayed = TopicCounts()
-        self.failed = TopicCounts()
-        self.dropped = TopicCounts()
-        self.refused = TopicCounts()
+        self.families = families = Families()
+        self.published = TopicCounts(families)
+        self.received = TopicCounts(families)
+        self.replayed = TopicCounts(families)
+        self.failed = TopicCounts(families)
+        self.dropped = TopicCounts(families)
+        self.refused = TopicCounts(families)
         self.dispatching = Durations()
         self.inbox_wait = Durations()
         self.publishing = Durations()
@@ -214,7 +227,7 @@ class EventCounts:
 
     def group(self, name: str) -> GroupCounts:
         found = self._groups.get(name)
-        return self._groups.setdefault(name, GroupCounts()) if found is None else found
+        return self._groups.setdefault(name, GroupCounts(self.families)) if found is None else found
 
     def groups(self) -> dict[str, GroupCounts]:
         return self._groups.copy()

@@ -15,6 +15,7 @@ directory, as prometheus-client does; `exposition(directory=…)` returns their 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,24 +26,25 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rxhub.concurrency.fork import ForkSafeLock, run_after_fork
 from rxhub.telemetry import counts
-from rxhub.telemetry.counts import Durations, EventCounts, Families, TopicCounts
+from rxhub.telemetry.counts import Durations, EventCounts, TopicCounts
 from rxhub.text.extras import missing_dependency
 
 try:
-    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, values
     from prometheus_client.exposition import choose_encoder
     from prometheus_client.multiprocess import (
         MultiProcessCollector,
         mark_process_dead,  # pyright: ignore[reportUnknownVariableType]
     )
     from prometheus_client.registry import Collector
+    from prometheus_client.values import MultiProcessValue  # pyright: ignore[reportUnknownVariableType]
 except ModuleNotFoundError as error:
     raise missing_dependency(error, "rxhub.telemetry.metrics", "metrics") from None
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["collect", "disable", "enable", "exposition", "process_ended"]
+__all__ = ["collect", "disable", "enable", "exposition", "process_ended", "share_as"]
 
 _UPDATE_INTERVAL_S = 1.0
 # Measuring each event would cost a tenth of its dispatch. At 20 events a second and fewer, each is measured.
@@ -124,7 +126,6 @@ class _Metrics(Collector):
 
     def __init__(self, counting: EventCounts) -> None:
         self.counting = counting
-        self._families = Families()
         self._lock = ForkSafeLock()
         self._seen: dict[Any, Any] = {}
         self._by_topic = {key: Counter(name, text, ["topic"], registry=None) for key, (name, text) in _BY_TOPIC.items()}
@@ -192,7 +193,7 @@ class _Metrics(Collector):
     def _add_topics(self, metric: Counter, numbers: TopicCounts, *labels: str) -> None:
         for topic, number in numbers.numbers.copy().items():
             if growth := self._growth((id(metric), *labels, topic), number):
-                metric.labels(*labels, self._families.of(topic)).inc(growth)
+                metric.labels(*labels, self.counting.families.of(topic)).inc(growth)
 
     def _add_durations(self, histogram: _Durations, durations: Durations) -> None:
         buckets, total_s = durations.buckets.copy(), durations.total_s
@@ -300,9 +301,25 @@ def exposition(accept: str = "", directory: str | None = None) -> tuple[bytes, s
     return encode(registry), content_type
 
 
-def process_ended(process_id: int, directory: str) -> None:
-    """Forget the queues of a process that has ended; what it has counted remains."""
-    mark_process_dead(process_id, directory)
+def share_as(name: str) -> None:
+    """Share metrics under a name instead of the process id, before `enable`.
+
+    The successor of a crashed process continues its counters and files under the same name, so restarts add no files.
+    Processes that this one forks use their process ids.
+    """
+    process_id = os.getpid()
+
+    def identifier() -> int | str:
+        current = os.getpid()
+        return name if current == process_id else current
+
+    # prometheus-client creates all values of this process with this class.
+    values.ValueClass = MultiProcessValue(identifier)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+
+
+def process_ended(name: int | str, directory: str) -> None:
+    """Forget the queues of a process that has ended, given its id or its name; what it has counted remains."""
+    mark_process_dead(name, directory)
 
 
 def _forked() -> None:

@@ -7,14 +7,15 @@ https://github.com/open-telemetry/semantic-conventions.
 | span | kind | operation type | parent |
 |---|---|---|---|
 | `publish TOPIC` | producer | send | the current span; its context goes into the event |
+| `publish TOPIC`, forwarded with its context | client | send | the event |
 | `deliver TOPIC` | consumer | process | the event |
 | `call FUNCTION` | internal | | `deliver` |
 | `process TOPIC` | consumer | process | the event |
 | `replay` | client | receive | the current span |
 | `METHOD ROUTE` | server | | the headers of the request |
 
-The destination is the topic, so `messaging.system` is "rxhub" on every transport: the conventions of `nats` demand the
-name of a subject or stream.
+Spans whose parent is the event also have a link to it, which the conventions ask for. The destination is the topic, so
+`messaging.system` is "rxhub" on every transport.
 
 If the trace of an event is not sampled, its handling creates no spans, as OpenTelemetry's default sampler
 (`ParentBased`) would decide. The handlers still get the trace context and the baggage, decoded when they are read.
@@ -32,7 +33,7 @@ from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.trace import SpanKind, Tracer, TracerProvider
+from opentelemetry.trace import Link, SpanContext, SpanKind, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from rxhub.event import Event
@@ -43,8 +44,9 @@ from rxhub.telemetry.trace_carrier import FIELDS, carrier_of
 __all__ = ["HandlerTrace", "Spans"]
 
 _SYSTEM: Final = "rxhub"
-# Last digit of the flags of a trace that is not sampled.
-_EVEN: Final = frozenset("02468ace")
+# The flags in `traceparent`, from their position, of a trace that is not sampled; 02 says that its id is random.
+_FLAGS: Final = 52
+_NOT_SAMPLED: Final = frozenset({"-00", "-02"})
 
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 
@@ -55,9 +57,17 @@ T = TypeVar("T")
 _HANDLED: Final = otel.create_key("rxhub-handled")
 Handled: TypeAlias = tuple[Event, str | None, int | None]
 
-_attach = otel.attach
-_new = dict.__new__
 _propagator = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
+
+
+def _setter() -> Callable[[Any], object]:
+    """Sets the current context: the variable of OpenTelemetry if there is one, because `attach` takes twice as long."""
+    variables, context = Variables(), Context()
+    variables.run(otel.attach, context)
+    return next((each.set for each, value in variables.items() if value is context), otel.attach)
+
+
+_set_current = _setter()
 
 
 class Callee(Protocol):
@@ -73,7 +83,7 @@ class Callee(Protocol):
     def context(self) -> Variables: ...
 
 
-class HandlerTrace(Protocol):
+class HandlerTrace:
     """The trace of one event in its handlers.
 
     Attributes:
@@ -81,126 +91,82 @@ class HandlerTrace(Protocol):
         trace_id: in hexadecimal digits; empty if nothing is recorded.
     """
 
-    @property
-    def records(self) -> bool: ...
-    @property
-    def trace_id(self) -> str: ...
-
-    def call(self, callee: Callee, event: Event) -> Any:
-        """End the previous call, and call a subscriber in a copy of its variables; the result."""
-        ...
+    __slots__ = ()
+    records = False
+    trace_id: str = ""
 
     def attach(self, variables: Variables) -> None:
         """Make the innermost open span the current one in `variables`."""
-        ...
+        raise NotImplementedError
+
+    def enter(self, callee: Callee) -> Variables:
+        """End the previous call, and begin that of a subscriber; a copy of its variables to call it in."""
+        variables = callee.context.copy()
+        self.attach(variables)
+        return variables
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a copy of the present variables, with the innermost open span as the current one."""
-        ...
-
-    def branch(self) -> HandlerTrace:
-        """The trace of a call that runs beside others."""
-        ...
-
-    def end_call(self, error: BaseException | None = None) -> None: ...
-    def end(self, error: BaseException | None = None, stopped_by: str = "") -> None: ...
-
-
-class _Unsampled(Context):
-    """A context without a sampled span, which is the trace of an event as well: the hot path creates one object."""
-
-    records = False
-    trace_id = ""
-
-    def call(self, callee: Callee, event: Event) -> Any:
-        variables = callee.context.copy()
-        variables.run(_attach, self)
-        return variables.run(callee.callback, event)
-
-    def attach(self, variables: Variables) -> None:
-        variables.run(_attach, self)
-
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         variables = copy_context()
-        variables.run(_attach, self)
+        self.attach(variables)
         return variables.run(function, *args, **kwargs)
 
     def branch(self) -> HandlerTrace:
+        """The trace of a call that runs beside others."""
         return self
 
     def end_call(self, error: BaseException | None = None) -> None:
-        pass
+        """End the call that `enter` has begun."""
 
     def end(self, error: BaseException | None = None, stopped_by: str = "") -> None:
-        pass
+        """End the span of the event."""
 
 
-class _Undecoded(_Unsampled):
-    """The context in the source of an event, decoded when it is first read.
+class _Unsampled(HandlerTrace, Mapping[str, object]):
+    """A trace that is not recorded, and OpenTelemetry's context of it, which is decoded when it is first read.
 
-    Subscribers that share their variables, as most do, also share the copy in which this context is the current one.
-    `_unsampled` sets the attributes, because `__init__` would take longer than the rest.
+    `handle` sets the attributes, because `__init__` would take longer than the rest.
     """
 
-    __slots__ = ("_decoded", "handled", "shared", "source")
+    event: Event
+    group: str | None = None
+    attempt: int | None = None
+    source: Any = None
+    decoded: Context | None = None
 
-    handled: Handled
-    source: dict[str, Any]
-    # The variables of a subscriber and the copy. One tuple, because schedulers call subscribers in several threads.
-    shared: tuple[Variables, Variables] | None
-    _decoded: Context
+    def attach(self, variables: Variables) -> None:
+        variables.run(_set_current, self)
 
-    def call(self, callee: Callee, event: Event) -> Any:
-        shared = self.shared
-        if shared is None or shared[0] is not callee.context:
-            original = callee.context
-            variables = original.copy()
-            variables.run(_attach, self)
-            self.shared = shared = (original, variables)
-        return shared[1].copy().run(callee.callback, event)
+    def enter(self, callee: Callee) -> Variables:
+        variables = callee.context.copy()
+        variables.run(_set_current, self)
+        return variables
 
     @property
-    def decoded(self) -> Context:
-        try:
-            return self._decoded
-        except AttributeError:
-            context = _propagator.extract(carrier_of(self.source), Context())
-            self._decoded = otel.set_value(_HANDLED, self.handled, context)
-            return self._decoded
-
-    def get(self, key: str, default: Any = None, /) -> Any:
-        return self.decoded.get(key, default)
+    def _context(self) -> Context:
+        if self.decoded is None:
+            self.decoded = _extract(self.source, (self.event, self.group, self.attempt))
+        return self.decoded
 
     def copy(self) -> dict[str, object]:
-        return self.decoded.copy()
+        return dict(self._context)
 
     def __getitem__(self, key: str) -> object:
-        return self.decoded[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.decoded
+        return self._context[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.decoded)
+        return iter(self._context)
 
     def __len__(self) -> int:
-        return len(self.decoded)
-
-    def keys(self) -> Any:
-        return self.decoded.keys()
-
-    def values(self) -> Any:
-        return self.decoded.values()
-
-    def items(self) -> Any:
-        return self.decoded.items()
+        return len(self._context)
 
 
-class _Recorded:
+class _Recorded(HandlerTrace):
     """A trace with a span for the event, and one for each call."""
 
     __slots__ = ("_call", "_outer", "_tracer", "trace_id")
     records = True
+    trace_id: str
 
     def __init__(self, tracer: Tracer, outer: OpenSpan) -> None:
         self._tracer = tracer
@@ -208,7 +174,10 @@ class _Recorded:
         self._call: OpenSpan | None = None
         self.trace_id = trace.format_trace_id(outer.span.get_span_context().trace_id)
 
-    def call(self, callee: Callee, event: Event) -> Any:
+    def attach(self, variables: Variables) -> None:
+        (self._call or self._outer).attach(variables)
+
+    def enter(self, callee: Callee) -> Variables:
         self.end_call()
         callback = callee.callback
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
@@ -218,18 +187,8 @@ class _Recorded:
             "rxhub.subscriber.priority": callee.priority,
         }
         parent = self._outer.context
-        self._call = call = OpenSpan(self._tracer.start_span(f"call {name}", parent, attributes=attributes), parent)
-        variables = callee.context.copy()
-        call.attach(variables)
-        return variables.run(callback, event)
-
-    def attach(self, variables: Variables) -> None:
-        (self._call or self._outer).attach(variables)
-
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        variables = copy_context()
-        self.attach(variables)
-        return variables.run(function, *args, **kwargs)
+        self._call = OpenSpan(self._tracer.start_span(f"call {name}", parent, attributes=attributes), parent)
+        return super().enter(callee)
 
     def branch(self) -> HandlerTrace:
         return _Recorded(self._tracer, self._outer)
@@ -265,16 +224,18 @@ class Spans:
         source: object = event.get("source")
         known = carrier_of(source) if is_forwarded else {}
         parent = _propagator.extract(known, Context()) if known else otel.get_current()
-        if type(parent) is _Undecoded:
+        current = cast("object", parent)
+        if isinstance(current, _Unsampled) and current.source is not None:
             # Published by a handler of an event that is not sampled.
-            _set_carrier(event, source, carrier_of(parent.source))
+            _set_carrier(event, source, carrier_of(current.source))
             return None
         before = trace.get_current_span(parent).get_span_context()
         started: OpenSpan | None = None
         if before.trace_flags.sampled or not before.is_valid:
             attributes = _messaging(event, "publish", "send")
             attributes["messaging.client.id"] = client
-            span = self._tracer.start_span(f"publish {event.get('topic')}", parent, SpanKind.PRODUCER, attributes)
+            kind, links = (SpanKind.CLIENT, _links(before)) if "traceparent" in known else (SpanKind.PRODUCER, None)
+            span = self._tracer.start_span(f"publish {event.get('topic')}", parent, kind, attributes, links)
             started = OpenSpan(span, parent)
         if "traceparent" not in known:
             carrier: dict[str, str] = {}
@@ -282,21 +243,38 @@ class Spans:
             _set_carrier(event, source, carrier)
         return started if started is not None and started.span.is_recording() else None
 
-    def deliver(self, event: Event) -> HandlerTrace:
-        """An event is dispatched to its subscribers."""
-        handled = (event, None, None)
-        if (unsampled := _unsampled(handled)) is not None:
+    def handle(self, event: Event, group: str | None = None, attempt: int | None = None) -> HandlerTrace:
+        """An event is dispatched to its subscribers, or to the handler of a group."""
+        source: Any = None
+        # The common path, which creates one object.
+        unsampled = _Unsampled()
+        try:
+            source = event._fields["source"]  # pyright: ignore[reportPrivateUsage]
+            if source["traceparent"][_FLAGS:] in _NOT_SAMPLED:
+                unsampled.event = event
+                unsampled.source = source
+                if group is not None:
+                    unsampled.group = group
+                    unsampled.attempt = attempt
+                return unsampled
+        except (KeyError, TypeError):
+            pass  # no valid context
+        parent = _extract(source, (event, group, attempt))
+        before = trace.get_current_span(parent).get_span_context()
+        if before.is_valid and not before.trace_flags.sampled:
+            unsampled.decoded = parent
             return unsampled
-        return self._handle(handled, "deliver", _messaging(event, "deliver", "process"))
-
-    def process(self, event: Event, group: str, attempt: int) -> HandlerTrace:
-        """The handler of a group is called."""
-        handled = (event, group, attempt)
-        if (unsampled := _unsampled(handled)) is not None:
-            return unsampled
-        attributes = _messaging(event, "process", "process")
-        attributes |= {"messaging.consumer.group.name": group, "rxhub.attempt": attempt}
-        return self._handle(handled, "process", attributes)
+        operation = "deliver" if group is None else "process"
+        attributes = _messaging(event, operation, "process")
+        if group is not None:
+            attributes |= {"messaging.consumer.group.name": group, "rxhub.attempt": attempt}
+        name = f"{operation} {event.get('topic')}"
+        span = self._tracer.start_span(name, parent, SpanKind.CONSUMER, attributes, _links(before))
+        opened = OpenSpan(span, parent)
+        if span.is_recording():
+            return _Recorded(self._tracer, opened)
+        unsampled.decoded = opened.context
+        return unsampled
 
     def replay(self, subscription: str) -> OpenSpan:
         """Stored events are read. `messaging.batch.message_count` is set at the end."""
@@ -332,31 +310,16 @@ class Spans:
         span = trace.get_current_span().get_span_context()
         return event_fields(*handled, trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else "")
 
-    def _handle(self, handled: Handled, operation: str, attributes: dict[str, Any]) -> HandlerTrace:
-        event = handled[0]
-        carrier = carrier_of(event.get("source"))
-        parent = _propagator.extract(carrier, Context()) if carrier else Context()
-        parent = otel.set_value(_HANDLED, handled, parent)
-        before = trace.get_current_span(parent).get_span_context()
-        if before.is_valid and not before.trace_flags.sampled:
-            return _Unsampled(parent)
-        span = self._tracer.start_span(f"{operation} {event.get('topic')}", parent, SpanKind.CONSUMER, attributes)
-        opened = OpenSpan(span, parent)
-        return _Recorded(self._tracer, opened) if span.is_recording() else _Unsampled(opened.context)
+
+def _extract(source: object, handled: Handled) -> Context:
+    """The context in the source of an event, for its handlers."""
+    carrier = carrier_of(source)
+    return otel.set_value(_HANDLED, handled, _propagator.extract(carrier, Context()) if carrier else Context())
 
 
-def _unsampled(handled: Handled) -> _Undecoded | None:
-    """The context of an event whose trace is not sampled, found without decoding it; None if that is not certain."""
-    source: Any = handled[0]._fields.get("source")  # pyright: ignore[reportPrivateUsage]
-    if source.__class__ is dict:
-        parent: Any = source.get("traceparent")
-        if parent.__class__ is str and len(parent) == 55 and parent[54] in _EVEN and parent[:3] == "00-":
-            found: _Undecoded = _new(_Undecoded)
-            found.handled = handled
-            found.source = source
-            found.shared = None
-            return found
-    return None
+def _links(created: SpanContext) -> list[Link]:
+    """The link of a message to the context in which it was created."""
+    return [Link(created)] if created.is_valid else []
 
 
 def _messaging(event: Mapping[str, Any], operation: str, kind: str) -> dict[str, Any]:

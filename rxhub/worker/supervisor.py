@@ -14,7 +14,7 @@ from time import monotonic
 
 from rxhub.concurrency.backoff import Backoff
 from rxhub.concurrency.supervise import supervise
-from rxhub.telemetry.counts import METRICS_VARIABLE
+from rxhub.telemetry.counts import METRICS_VARIABLE, PROCESS_VARIABLE
 from rxhub.telemetry.probes import Check, LoopLag, Readiness
 from rxhub.worker.control import REPORT_INTERVAL_S, VARIABLE, read_report
 from rxhub.worker.readiness import MAX_LIVE_LAG_S, liveness
@@ -166,7 +166,8 @@ class Supervisor:
 
     async def _run_process(self, slot: _Slot) -> int:
         directory = self._metrics_directory
-        variables = {} if directory is None else {METRICS_VARIABLE: directory}
+        shared_name = f"worker-{slot.number}"
+        variables = {} if directory is None else {METRICS_VARIABLE: directory, PROCESS_VARIABLE: shared_name}
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -198,6 +199,6 @@ class Supervisor:
             if directory is not None:
                 from rxhub.telemetry.metrics import process_ended
 
-                process_ended(process.pid, directory)
+                process_ended(shared_name, directory)
             slot.line.close()
             slot.line = None

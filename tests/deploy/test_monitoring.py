@@ -81,12 +81,14 @@ def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
         series("rxhub_processing_handled_total", "0+10x20 200x60", topic="studio.render", **worker),
         series("rxhub_processing_failed_total", "0x60", topic="studio.render", **worker),
         series("rxhub_group_waiting", "0+100x100", **worker),
+        series("rxhub_bridge_waiting", "20000x60", instance="bridge", bridge="film"),
         series("rxhub_server_store_free_bytes", "5x60", instance="one"),
         series("rxhub_server_store_size_bytes", "100x60", instance="one"),
     ]
     fires = {
         "RxhubDown": [({"job": "rxhub-server", "instance": "one", "severity": "critical"}, "15m")],
         "RxhubDeadLetters": [({"group": "farm", "severity": "warning"}, "25m")],
+        "RxhubBridgeBehind": [({"bridge": "film", "severity": "warning"}, "15m")],
         "RxhubDiskFilling": [({"instance": "one", "severity": "warning"}, "15m")],
         "RxhubGroupLags": [({"group": "farm", "severity": "warning"}, "40m")],
         "RxhubGroupStuck": [({"group": "farm", "severity": "critical"}, "90m")],

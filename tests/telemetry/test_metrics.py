@@ -142,6 +142,40 @@ def test_the_number_of_families_is_bounded(registry: CollectorRegistry, value: V
     assert len(body) < 100_000
 
 
+def test_a_family_with_many_topics_keeps_its_name(value: Value) -> None:
+    with EventHub() as hub:
+        for number in range(5_000):
+            hub.publish(Event(f"studio.render.{number}"))
+        hub.drain()
+    assert value("events_published_total", topic="studio.render") == 5_000
+    assert value("events_received_total", topic="studio.render") == 5_000
+
+
+def test_long_topics_are_not_kept(value: Value) -> None:
+    for number in range(200):
+        assert counts.active is not None
+        counts.active.failed.add(f"studio.{number}.{'x' * 100_000}")
+    assert sum(map(len, counts.active.failed.numbers)) < 200 * 20
+    assert value("callbacks_failed_total", topic="studio.199") == 0
+    assert value("callbacks_failed_total", topic="other") == 100
+    assert value("callbacks_failed_total", topic="studio.0") == 1
+
+
+@pytest.mark.parametrize(
+    "topic", ['a"b.c', "a\nb.c", "a\\b.c", 'a{b="c"} 1', "", ".", "a\0b", "a\r\n# HELP x", "\u2028.é", "a\ud800.b"]
+)
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_any_topic_can_be_a_label(registry: CollectorRegistry, topic: str, accept: str) -> None:
+    assert counts.active is not None
+    counts.active.published.add(topic)
+    body, _ = metrics.exposition(accept)
+    lines = [line for line in body.decode().split("\n") if line.startswith("rxhub_events_published_total{")]
+    families = text_string_to_metric_families(f"{lines[0]}\n")
+    (sample,) = [sample for family in families for sample in family.samples]
+    assert len(lines) == 1 and sample.value == 1
+    assert sample.labels == {"topic": topic.replace("\ud800", "?")}
+
+
 def test_a_group_is_counted_with_its_lag(nats: Nats, value: Value) -> None:
     group = f"g{os.getpid()}"
     with EventHub(nats.url, nats.user, nats.password, stream=nats.stream) as hub:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -65,6 +65,7 @@ def test_an_event_has_a_span_for_publishing_for_its_delivery_and_for_each_callba
     calls += recorded.ended(f"call {second.__qualname__}")
     assert published.kind is SpanKind.PRODUCER and published.parent is None
     assert delivered.kind is SpanKind.CONSUMER and is_child(delivered, published)
+    assert not published.links and [link.context.span_id for link in delivered.links] == [published.context.span_id]
     assert all(is_child(call, delivered) and call.kind is SpanKind.INTERNAL for call in calls)
     assert published.attributes == {
         "messaging.system": "rxhub",
@@ -198,6 +199,9 @@ def test_a_forwarded_event_keeps_its_context(recorded: Recorded) -> None:
     assert seen[0]["traceparent"] == SAMPLED and seen[0]["baggage"] == BAGGAGE
     published: Any = recorded.spans["publish a"]
     assert trace.format_trace_id(published.context.trace_id) == TRACE
+    # Another span has created the context of the event.
+    assert published.kind is SpanKind.CLIENT
+    assert [trace.format_span_id(link.context.span_id) for link in published.links] == [SAMPLED.split("-")[2]]
 
 
 def test_an_event_that_is_not_sampled_has_no_spans_but_its_context_reaches_handlers(recorded: Recorded) -> None:
@@ -219,6 +223,26 @@ def test_an_event_that_is_not_sampled_has_no_spans_but_its_context_reaches_handl
         hub.drain()
     assert seen[:2] == [(TRACE, False, "sh010"), {"shot": "sh010", "user": "ada", "step": "2"}]
     assert seen[2]["traceparent"] == NOT_SAMPLED and seen[2]["baggage"] == BAGGAGE
+    assert recorded.names == []
+
+
+@pytest.mark.parametrize("flags", ["00", "02", "04"])
+def test_each_event_that_is_not_sampled_keeps_its_context_after_its_callback(recorded: Recorded, flags: str) -> None:
+    later: list[Any] = []
+
+    def note(event: Event) -> None:
+        kept = copy_context()
+        later.append(lambda: (kept.run(baggage.get_baggage, "shot"), kept.run(trace.get_current_span)))
+        event["source"] = {}
+
+    with EventHub() as hub:
+        hub.subscribe("topic=a", note)
+        for shot in ("sh010", "sh020"):
+            source = {"traceparent": NOT_SAMPLED[:-2] + flags, "baggage": f"shot={shot}"}
+            handle(hub, Event("a", source=source))
+    read = [each() for each in later]
+    assert [shot for shot, _ in read] == ["sh010", "sh020"]
+    assert all(trace.format_trace_id(span.get_span_context().trace_id) == TRACE for _, span in read)
     assert recorded.names == []
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGTERM, Signals
 from socket import create_server
@@ -19,7 +19,7 @@ from rxhub import Event, EventHub
 from rxhub.testing import Nats
 from tests.threads import LIMIT, until
 
-__all__ = ["Program", "free_port", "jobs", "notes", "probe", "publish", "working"]
+__all__ = ["Program", "children", "free_port", "jobs", "notes", "probe", "publish", "working"]
 
 _JOBS = """
 import os, time
@@ -91,6 +91,15 @@ def working(directory: Path, nats: Nats | None, *arguments: str) -> Generator[Pr
     finally:
         program.process.kill()
         program.process.wait(LIMIT)
+
+
+def children(program: Program) -> set[int]:
+    """The process ids of its children."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{program.process.pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread, which has ended
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
 
 
 def jobs(directory: Path, retries: int = 5, concurrency: int = 1) -> None:

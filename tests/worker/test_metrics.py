@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import urllib.request
 from pathlib import Path
+from signal import SIGKILL
 from threading import Timer
 from urllib.error import URLError
 
@@ -14,7 +16,7 @@ from rxhub import EventHub
 from rxhub.telemetry.metrics import exposition
 from rxhub.testing import Nats
 from tests.threads import LIMIT, until
-from tests.worker.programs import free_port, jobs, probe, publish, working
+from tests.worker.programs import children, free_port, jobs, probe, publish, working
 
 
 def value(port: int, name: str, **labels: str) -> float:
@@ -52,3 +54,35 @@ def test_a_file_that_another_process_has_just_created_is_read_again(tmp_path: Pa
     writing.start()
     assert exposition(directory=str(tmp_path))[0] == b""
     writing.join()
+
+
+def test_the_successors_of_crashed_processes_continue_their_counters_and_files(
+    tmp_path: Path, nats: Nats, hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    jobs(tmp_path)
+    port = free_port()
+
+    def files() -> set[str]:
+        # Without those of the queues, some of which appear with the first lag of the group.
+        return {path.name for path in tmp_path.glob("rxhub-metrics-*/[ch]*.db")}
+
+    def handled() -> float:
+        return value(port, "rxhub_processing_handled_total", group="jobs", topic="job")
+
+    arguments = "--metrics", str(port), "--health", str(port), "--processes", "2"
+    with working(tmp_path, nats, "farm", *arguments) as worker:
+        until(lambda: value(port, "rxhub_hubs") == 2, 2 * LIMIT)
+        publish(hub, "job", *range(20))
+        until(lambda: handled() == 20, 2 * LIMIT)
+        before, running = files(), children(worker)
+        for pid in running:
+            os.kill(pid, SIGKILL)
+        until(lambda: len(children(worker)) == 2 and not children(worker) & running, 2 * LIMIT)
+        until(lambda: value(port, "rxhub_hubs") == 2, 2 * LIMIT)
+        assert handled() >= 20
+        publish(hub, "job", *range(20, 30))
+        until(lambda: handled() >= 30, 2 * LIMIT)
+        assert files() == before and len(before) == 4
+        assert worker.end() == 0
+    assert not list(tmp_path.glob("rxhub-metrics-*"))

@@ -10,7 +10,7 @@ from signal import SIGKILL, SIGTERM
 from rxhub import EventHub
 from rxhub.testing import Nats
 from tests.threads import LIMIT, until
-from tests.worker.programs import Program, free_port, jobs, notes, probe, publish, working
+from tests.worker.programs import children, free_port, jobs, notes, probe, publish, working
 
 
 def is_alive(pid: int) -> bool:
@@ -19,11 +19,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def children(program: Program) -> set[int]:
-    tasks = Path(f"/proc/{program.process.pid}/task").iterdir()
-    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 def until_ready(port: int) -> None:

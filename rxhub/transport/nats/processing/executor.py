@@ -63,7 +63,7 @@ class Executor(ABC):
         """The trace of an attempt that starts now; None if tracing is off."""
         if tracing.active is None or job.event is None:
             return None
-        trace = tracing.active.process(job.event, self._group, job.attempt)
+        trace = tracing.active.handle(job.event, self._group, job.attempt)
         job.trace_id = trace.trace_id
         return trace
 
