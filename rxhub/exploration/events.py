@@ -270,7 +270,7 @@ def read_events(
     """Read events from a file, a URL or an iterable.
 
     A file contains JSON lines, an array, or one object on several lines, plain or compressed with gzip or Zstandard.
-    Its content tells the format.
+    The format is detected from the content.
     The output of `rxhub replay`, also with positions, is such a file. CloudEvents become events with their type as the
     topic, and their attributes in `source.cloudevent`.
 

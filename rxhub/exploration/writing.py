@@ -20,7 +20,7 @@ __all__ = ["write_events"]
 def write_events(path: str | os.PathLike[str], events: Iterable[Event | Mapping[str, Any]]) -> Path:
     """Write events to a file, which `read_events` and the command line read.
 
-    The name tells the format: `.json` is an array, any other name JSON lines. `.gz` and `.zst` after it compress the
+    The name selects the format: `.json` is an array, any other name JSON lines. `.gz` and `.zst` after it compress the
     file with gzip or Zstandard. An existing file is replaced when the last event has been written, so the events may
     come from the same file.
 

@@ -71,7 +71,7 @@ _set_current = _setter()
 
 
 class Callee(Protocol):
-    """What a span tells of a subscriber."""
+    """The attributes of a subscriber that its span records."""
 
     @property
     def id(self) -> str: ...
